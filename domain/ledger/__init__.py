@@ -1,0 +1,46 @@
+"""The ledger: the one door to balances, and what is read behind it."""
+
+from domain.ledger.post import post, post_async
+from domain.ledger.read import (
+    Balance,
+    balance_of,
+    balances_of_async,
+    count_entries,
+    entries_of,
+    open_balance,
+)
+from domain.ledger.types import (
+    CountsAs,
+    Entry,
+    EntryType,
+    Insufficient,
+    Metadata,
+    NoBalance,
+    Outcome,
+    Posted,
+    Posting,
+    Replayed,
+    TooLarge,
+)
+
+__all__ = [
+    "Balance",
+    "CountsAs",
+    "Entry",
+    "EntryType",
+    "Insufficient",
+    "Metadata",
+    "NoBalance",
+    "Outcome",
+    "Posted",
+    "Posting",
+    "Replayed",
+    "TooLarge",
+    "balance_of",
+    "balances_of_async",
+    "count_entries",
+    "entries_of",
+    "open_balance",
+    "post",
+    "post_async",
+]

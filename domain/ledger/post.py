@@ -1,0 +1,151 @@
+"""The one door to balances.  The rule itself is in sql/post.sql; this sends postings and reads outcomes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from importlib.resources import files
+from typing import Any, Final, LiteralString, NamedTuple
+
+import msgspec
+from psycopg import AsyncConnection
+from sqlalchemy import Connection
+
+from domain.amounts import BALANCE_MAX
+from domain.ledger.types import (
+    Entry,
+    Insufficient,
+    NoBalance,
+    Outcome,
+    Posted,
+    Posting,
+    Replayed,
+    TooLarge,
+)
+
+POSTINGS_PER_CALL_MAX: Final = 1_000
+"""The longest list for one call: a chunk of renewals.  Longer ones hold their locks longer and are no
+cheaper by the posting (bench/)."""
+
+POST_FUNCTION_SQL: Final = files("domain.ledger").joinpath("sql/post.sql").read_text("utf-8")
+"""The definition of `credits.post`; migrations install it, `/ready` compares its digest."""
+
+POST_FUNCTION_DIGEST: Final = hashlib.sha256(POST_FUNCTION_SQL.encode()).hexdigest()
+
+_CALL: Final[LiteralString] = "SELECT * FROM credits.post(%s::json, %s, %s)"
+
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+class _First(msgspec.Struct):
+    position: int
+    entry: Entry
+
+
+_firsts: Final = msgspec.json.Decoder(list[_First], float_hook=Decimal)
+
+class _Row(NamedTuple):
+    """What `credits.post` returns: one element a posting in each list."""
+
+    outcome: list[str]
+    balance_after: list[Decimal]
+    held_after: list[Decimal]
+    version: list[int]
+    total_earned: list[Decimal]
+    total_spent: list[Decimal]
+    same_as: list[int | None]
+    first_entries: str | None
+
+
+def post(connection: Connection, postings: Sequence[Posting], *, now: datetime) -> list[Outcome]:
+    """Apply postings in their order, in the connection's transaction; one outcome each, in that order.
+
+    `now` is an aware UTC instant, the time of the entries.  At most POSTINGS_PER_CALL_MAX postings.
+    A transaction calls this once: a second call could lock balances against the order of user ids.
+    Refusals are outcomes, not exceptions; anything raised is an outage, and nothing was applied.
+    """
+    if not postings:
+        return []
+    row = connection.exec_driver_sql(_CALL, _parameters(postings, now)).one()
+    return _outcomes(postings, _Row(*row), now)
+
+
+async def post_async(
+    connection: AsyncConnection[Any], postings: Sequence[Posting], *, now: datetime
+) -> list[Outcome]:
+    """The same as `post`, for the front's deductions: one statement, committed by the caller's frame.
+
+    On a connection in autocommit mode the statement is its own transaction, and a return means committed.
+    """
+    if not postings:
+        return []
+    cursor = await connection.execute(_CALL, _parameters(postings, now), prepare=True)
+    row = await cursor.fetchone()
+    if row is None:
+        raise RuntimeError("credits.post returned no row")
+    return _outcomes(postings, _Row(*row), now)
+
+
+def _parameters(postings: Sequence[Posting], now: datetime) -> tuple[str, datetime, Decimal]:
+    if len(postings) > POSTINGS_PER_CALL_MAX:
+        raise ValueError(f"{len(postings)} postings in one call; the most is {POSTINGS_PER_CALL_MAX}")
+    return _encoder.encode(postings).decode(), now, BALANCE_MAX
+
+
+def _outcomes(postings: Sequence[Posting], row: _Row, now: datetime) -> list[Outcome]:
+    first_entries = _firsts.decode(row.first_entries) if row.first_entries else []
+    entries = {first.position - 1: first.entry for first in first_entries}
+    outcomes: list[Outcome] = []
+    for at, (posting, word) in enumerate(zip(postings, row.outcome, strict=True)):
+        outcome: Outcome
+        match word:
+            case "posted":
+                outcome = _posted(posting, row, at, now)
+                if outcome.entry is not None:
+                    entries[at] = outcome.entry
+            case "replayed":
+                origin = row.same_as[at]
+                entry = entries[at if origin is None else origin - 1]
+                outcome = Replayed(entry=entry, matches=entry.repeats(posting))
+            case "insufficient":
+                required = posting.held_change - posting.amount
+                outcome = Insufficient(required=required, available=row.balance_after[at])
+            case "no_balance":
+                outcome = NoBalance()
+            case "too_large":
+                outcome = TooLarge()
+            case _:
+                raise RuntimeError(f"credits.post answered {word!r}")
+        outcomes.append(outcome)
+    return outcomes
+
+
+def _posted(posting: Posting, row: _Row, at: int, now: datetime) -> Posted:
+    balance, held = row.balance_after[at], row.held_after[at]
+    entry = None
+    if posting.amount:
+        entry = Entry(
+            id=posting.id,
+            user_id=posting.user_id,
+            type=posting.type,
+            amount=posting.amount,
+            balance_before=balance - posting.amount,
+            balance_after=balance,
+            held_after=held,
+            version=row.version[at],
+            app_id=posting.app_id,
+            description=posting.description,
+            metadata=posting.metadata,
+            idempotency_key=posting.idempotency_key,
+            created_at=now,
+            completed_at=now,
+        )
+    return Posted(
+        entry=entry,
+        balance=balance,
+        held=held,
+        total_earned=row.total_earned[at],
+        total_spent=row.total_spent[at],
+    )

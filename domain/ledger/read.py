@@ -1,0 +1,159 @@
+"""What is read behind the ledger's door: balances and entries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, Final, LiteralString
+
+import msgspec
+from psycopg import AsyncConnection
+from sqlalchemy import Connection, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from domain.ledger.types import Entry, EntryType
+from domain.tables import balances, entries
+
+ENTRIES_PER_PAGE_MAX: Final = 500
+"""The longest page of entries (contract, section 8)."""
+
+
+class Balance(msgspec.Struct, frozen=True, kw_only=True):
+    """What a person has.  Figures in credits; `balance` can be spent, `held` is set aside."""
+
+    user_id: str
+    balance: Decimal
+    held: Decimal
+    total_earned: Decimal
+    total_spent: Decimal
+    version: int
+    created_at: datetime
+    updated_at: datetime
+
+
+_BALANCE_COLUMNS: Final = (
+    balances.c.user_id,
+    balances.c.balance,
+    balances.c.held,
+    balances.c.total_earned,
+    balances.c.total_spent,
+    balances.c.version,
+    balances.c.created_at,
+    balances.c.updated_at,
+)
+
+_READ_SQL: Final[LiteralString] = (
+    "SELECT user_id, balance, held, total_earned, total_spent, version, created_at, updated_at"
+    " FROM credits.balances WHERE user_id = ANY (%s)"
+)
+_OPEN_SQL: Final[LiteralString] = (
+    "INSERT INTO credits.balances (user_id) SELECT unnest(%s::text[]) AS user_id ORDER BY user_id"
+    " ON CONFLICT (user_id) DO NOTHING"
+)
+
+
+def balance_of(connection: Connection, user_id: str) -> Balance | None:
+    """The person's balance, or None for someone without one."""
+    row = connection.execute(select(*_BALANCE_COLUMNS).where(balances.c.user_id == user_id)).one_or_none()
+    return None if row is None else Balance(**row._asdict())
+
+
+def open_balance(connection: Connection, user_id: str, *, now: datetime) -> Balance:
+    """The person's balance, which comes into being with zeros when there is none.  Safe to call at once."""
+    existing = balance_of(connection, user_id)
+    if existing is not None:
+        return existing
+    connection.execute(
+        insert(balances)
+        .values(user_id=user_id, created_at=now, updated_at=now)
+        .on_conflict_do_nothing(index_elements=[balances.c.user_id])
+    )
+    return Balance(
+        **connection.execute(select(*_BALANCE_COLUMNS).where(balances.c.user_id == user_id)).one()._asdict()
+    )
+
+
+async def balances_of_async(
+    connection: AsyncConnection[Any], user_ids: Sequence[str]
+) -> dict[str, Balance]:
+    """The balances of many people by user id; those never seen come into being with zeros.
+
+    `connection` is in autocommit mode: the front's reads need no transaction.
+    """
+    found = await _read(connection, user_ids)
+    missing = [user_id for user_id in user_ids if user_id not in found]
+    if missing:
+        await connection.execute(_OPEN_SQL, (missing,))
+        found |= await _read(connection, missing)
+    return found
+
+
+async def _read(connection: AsyncConnection[Any], user_ids: Sequence[str]) -> dict[str, Balance]:
+    cursor = await connection.execute(_READ_SQL, (list(user_ids),), prepare=True)
+    return {
+        row[0]: Balance(
+            user_id=row[0],
+            balance=row[1],
+            held=row[2],
+            total_earned=row[3],
+            total_spent=row[4],
+            version=row[5],
+            created_at=row[6],
+            updated_at=row[7],
+        )
+        for row in await cursor.fetchall()
+    }
+
+
+_ENTRY_COLUMNS: Final = tuple(
+    entries.c[name]
+    for name in (
+        "id",
+        "user_id",
+        "type",
+        "amount",
+        "balance_before",
+        "balance_after",
+        "held_after",
+        "version",
+        "app_id",
+        "description",
+        "metadata",
+        "idempotency_key",
+        "created_at",
+        "completed_at",
+        "status",
+    )
+)
+
+
+def entries_of(
+    connection: Connection, user_id: str, *, limit: int, offset: int = 0, before_version: int | None = None
+) -> list[Entry]:
+    """A page of a person's entries, newest first: by the order the ledger made them, which never changes.
+
+    `before_version` starts the page after the entry of that version, however many came before it;
+    `offset` counts entries from the newest.  `limit` is at most ENTRIES_PER_PAGE_MAX.
+    """
+    query = (
+        select(*_ENTRY_COLUMNS)
+        .where(entries.c.user_id == user_id, entries.c.amount != 0)
+        .order_by(entries.c.version.desc())
+        .limit(min(limit, ENTRIES_PER_PAGE_MAX))
+        .offset(offset)
+    )
+    if before_version is not None:
+        query = query.where(entries.c.version < before_version)
+    return [entry_from_row(row._asdict()) for row in connection.execute(query)]
+
+
+def count_entries(connection: Connection, user_id: str) -> int:
+    """How many entries the person has."""
+    query = select(func.count()).where(entries.c.user_id == user_id, entries.c.amount != 0)
+    return connection.execute(query.select_from(entries)).scalar_one()
+
+
+def entry_from_row(columns: dict[str, Any]) -> Entry:
+    """An Entry from the columns of its row."""
+    return Entry(**{**columns, "type": EntryType(columns["type"])})

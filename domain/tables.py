@@ -1,0 +1,206 @@
+"""The schema, as SQLAlchemy Core tables: the one place where Python knows columns.
+
+`migrations/` makes it; a test compares the two.  Amounts are credits in `numeric(18,3)` unless a column is
+whole by contract; times are aware UTC instants.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    Numeric,
+    Table,
+    Text,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB, UUID
+
+metadata: Final = MetaData()
+
+
+def _enum(name: str, *values: str) -> Enum:
+    return Enum(*values, name=name, schema="public", create_type=False)
+
+
+transaction_type: Final = _enum("transaction_type", "purchase", "usage", "refund", "gift", "grant")
+transaction_status: Final = _enum("transaction_status", "pending", "completed", "failed", "cancelled")
+reservation_status: Final = _enum("reservation_status", "reserved", "committed", "refunded")
+
+
+def _credits() -> Numeric[Any]:
+    return Numeric(18, 3)
+
+
+def _id() -> Column[Any]:
+    return Column("id", UUID, primary_key=True, server_default=text("gen_random_uuid()"))
+
+
+def _time(name: str, *, nullable: bool = False) -> Column[Any]:
+    return Column(
+        name,
+        DateTime(timezone=True),
+        nullable=nullable,
+        server_default=None if nullable else text("now()"),
+    )
+
+
+balances: Final = Table(
+    "balances",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("balance", _credits(), nullable=False, server_default="0"),
+    Column("total_earned", _credits(), nullable=False, server_default="0"),
+    Column("total_spent", _credits(), nullable=False, server_default="0"),
+    Column("version", BigInteger, nullable=False, server_default="0"),
+    _time("created_at"),
+    _time("updated_at"),
+    Column("held", _credits(), nullable=False, server_default="0"),
+    CheckConstraint("held >= 0", name="balances_held_check"),
+    schema="credits",
+)
+
+entries: Final = Table(
+    "transactions",
+    metadata,
+    _id(),
+    Column("user_id", Text, nullable=False),
+    Column("type", transaction_type, nullable=False),
+    Column("status", transaction_status, nullable=False, server_default="pending"),
+    Column("amount", _credits(), nullable=False),
+    Column("balance_before", _credits(), nullable=False),
+    Column("balance_after", _credits(), nullable=False),
+    Column("app_id", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("metadata", JSONB(none_as_null=True)),
+    Column("idempotency_key", Text),
+    _time("created_at"),
+    _time("completed_at", nullable=True),
+    Column("version", BigInteger, nullable=False),
+    Column("held_after", _credits(), nullable=False, server_default="0"),
+    Column("earned_change", _credits(), nullable=False, server_default="0"),
+    Column("spent_change", _credits(), nullable=False, server_default="0"),
+    Column("posting_key", Text),
+    CheckConstraint(
+        "version <= 0 OR balance_after = balance_before + amount", name="transactions_arithmetic_check"
+    ),
+    CheckConstraint("version <= 0 OR status = 'completed'", name="transactions_completed_check"),
+    Index("transactions_user_id_version_key", "user_id", "version", unique=True),
+    Index(
+        "transactions_user_id_posting_key_key",
+        "user_id",
+        "posting_key",
+        unique=True,
+        postgresql_where=text("posting_key IS NOT NULL"),
+    ),
+    schema="credits",
+)
+
+packages: Final = Table(
+    "packages",
+    metadata,
+    _id(),
+    Column("name", Text, nullable=False),
+    Column("description", Text),
+    Column("credits", Integer, nullable=False),
+    Column("price_euro_cents", Integer, nullable=False),
+    Column("stripe_price_id", Text, unique=True),
+    Column("active", Boolean, nullable=False, server_default="true"),
+    Column("sort_order", Integer, nullable=False, server_default="0"),
+    Column("metadata", JSONB(none_as_null=True)),
+    _time("created_at"),
+    _time("updated_at"),
+    schema="credits",
+)
+
+purchases: Final = Table(
+    "purchases",
+    metadata,
+    _id(),
+    Column("user_id", Text, nullable=False),
+    Column("package_id", UUID, ForeignKey(packages.c.id)),
+    Column("credits", Integer, nullable=False),
+    Column("price_euro_cents", Integer, nullable=False),
+    Column("stripe_payment_intent_id", Text, unique=True),
+    Column("stripe_customer_id", Text),
+    Column("status", transaction_status, nullable=False, server_default="pending"),
+    Column("metadata", JSONB(none_as_null=True)),
+    _time("created_at"),
+    _time("completed_at", nullable=True),
+    schema="credits",
+)
+
+usage_stats: Final = Table(
+    "usage_stats",
+    metadata,
+    _id(),
+    Column("user_id", Text, nullable=False),
+    Column("app_id", Text, nullable=False),
+    Column("credits_used", _credits(), nullable=False),
+    Column("date", DateTime(timezone=True), nullable=False),
+    Column("metadata", JSONB(none_as_null=True)),
+    Column("is_rolled_up", Boolean, nullable=False, server_default="false"),
+    Index(
+        "usage_stats_rolled_up_key",
+        "user_id",
+        "app_id",
+        "date",
+        unique=True,
+        postgresql_where=text("is_rolled_up"),
+    ),
+    schema="credits",
+)
+
+usage_pending: Final = Table(
+    "usage_pending",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("app_id", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("credits_used", _credits(), nullable=False),
+    schema="ops",
+)
+
+reservations: Final = Table(
+    "reservations",
+    metadata,
+    _id(),
+    Column("user_id", Text, nullable=False),
+    Column("amount", _credits(), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", reservation_status, nullable=False, server_default="reserved"),
+    _time("created_at"),
+    _time("resolved_at", nullable=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("is_expired", Boolean, nullable=False, server_default="false"),
+    Index(
+        "reservations_open_by_expiry",
+        "expires_at",
+        postgresql_where=text("status = 'reserved'"),
+    ),
+    Index("reservations_open_by_user", "user_id", postgresql_where=text("status = 'reserved'")),
+    schema="credits",
+)
+
+idempotent_answers: Final = Table(
+    "idempotent_answers",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("operation", Text, primary_key=True),
+    Column("key", Text, primary_key=True),
+    Column("request_digest", Text, nullable=False),
+    Column("answer", JSONB, nullable=False),
+    _time("created_at"),
+    schema="ops",
+)

@@ -1,0 +1,60 @@
+"""Alembic without an ini file, and the one command that fits any database."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, Engine, inspect
+
+from domain.database import make_engine
+
+OLD_SERVICE_REVISION: Final = "0001"
+"""The schema of the service that this one replaces (contract, section 4)."""
+
+
+def alembic_config(database_url: str) -> Config:
+    """Alembic's configuration for a database."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    config.set_main_option("file_template", "%%(rev)s_%%(slug)s")
+    config.attributes["database_url"] = database_url
+    return config
+
+
+def head_revision() -> str:
+    """The newest revision that this code knows."""
+    head = ScriptDirectory.from_config(alembic_config("")).get_current_head()
+    if head is None:
+        raise RuntimeError("migrations/versions holds no revision")
+    return head
+
+
+def current_revision(connection: Connection) -> str | None:
+    """The revision that the database is at; None for one that was never migrated."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def upgrade_to_head(config: Config, revision: str = "head") -> None:
+    """Bring a database forward: an empty one, one of ours, or one of the old service, as it is found.
+
+    A database of the old service has its tables and no mark of Alembic; it is marked first.
+    """
+    engine = make_engine(str(config.attributes["database_url"]), pool_size=1)
+    try:
+        if _is_of_the_old_service(engine):
+            command.stamp(config, OLD_SERVICE_REVISION)
+        command.upgrade(config, revision)
+    finally:
+        engine.dispose()
+
+
+def _is_of_the_old_service(engine: Engine) -> bool:
+    with engine.connect() as connection:
+        return current_revision(connection) is None and inspect(connection).has_table(
+            "balances", schema="credits"
+        )
