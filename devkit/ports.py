@@ -1,0 +1,40 @@
+"""Ports on the loopback interface that stay the same between runs."""
+
+import random
+import socket
+from pathlib import Path
+
+# Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux), so that
+# a server that restarts does not find its port lent to a client.
+CHOSEN_PORTS = range(15_000, 32_000)
+TRIES = 200
+
+
+def is_free(port: int) -> bool:
+    """Whether nobody listens on `port`, on any address of this machine."""
+    with socket.socket() as probe:
+        # As servers do, so that connections of an earlier run that are still closing do not count.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
+def choose() -> int:
+    """A free port, at random so that neighbours who choose at the same moment differ."""
+    for port in random.sample(CHOSEN_PORTS, TRIES):
+        if is_free(port):
+            return port
+    raise OSError(f"none of {TRIES} ports tried between {CHOSEN_PORTS.start} and {CHOSEN_PORTS.stop} is free")
+
+
+def remembered(file: Path) -> int:
+    """The port written in `file` when it is free, else another one, which is written there."""
+    if file.exists() and (text := file.read_text().strip()).isdigit() and is_free(int(text)):
+        return int(text)
+    port = choose()
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(f"{port}\n")
+    return port

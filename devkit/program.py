@@ -1,0 +1,42 @@
+"""What is needed to run one server: its command, its environment, how to know that it answers."""
+
+import os
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from signal import SIGTERM, Signals
+
+LAUNCHER = Path(__file__).with_name("launch.py")
+
+
+def always_ready(_pid: int) -> bool:
+    """For a program that has nothing to ask."""
+    return True
+
+
+@dataclass(frozen=True)
+class Program:
+    """One server to run in the foreground as our child."""
+
+    name: str
+    argv: tuple[str, ...]
+    env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    is_ready: Callable[[int], bool] = always_ready
+    """Given the process id, whether it answers.  Must return within two seconds and not raise."""
+    stop_signal: Signals = SIGTERM
+    stop_timeout_seconds: float = 20.0
+    """How long a polite stop may take before the process is killed."""
+    identity: str = "same"
+    """See launch.py."""
+    inherited_fds: tuple[int, ...] = ()
+    cwd: Path | None = None
+
+    def launch_argv(self) -> list[str]:
+        """The command that starts it so that it cannot outlive the calling process.
+
+        The kernel sends the signal when the *thread* that started the child ends: start it from one
+        that stays.
+        """
+        launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
+        return [*launcher, str(int(self.stop_signal)), self.identity, *self.argv]
