@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any, Final
 
+import msgspec
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, create_engine, make_url
+
+from domain.errors import Refusal
 
 STATEMENT_TIMEOUT_SECONDS: Final = 30
 """A statement that runs longer is ended: nothing here needs more, and what hangs would hold locks."""
@@ -18,6 +24,19 @@ IDLE_IN_TRANSACTION_SECONDS: Final = 60
 """A transaction whose owner went silent (stopped, cut off) is ended, and its locks go."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
+
+
+_json_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+_json_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
+
+
+def _to_json(value: object) -> str:
+    return _json_encoder.encode(value).decode()
+
+
+def _from_json(text: str) -> object:
+    # Numbers stay exact: a fraction is a Decimal, never a float.
+    return _json_decoder.decode(text)
 
 
 def _session_options(statement_timeout_seconds: int) -> str:
@@ -43,6 +62,8 @@ def make_engine(
         pool_size=pool_size,
         max_overflow=2,
         pool_pre_ping=True,
+        json_serializer=_to_json,
+        json_deserializer=_from_json,
         connect_args={
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "options": _session_options(statement_timeout_seconds),
@@ -69,3 +90,21 @@ def make_async_pool(
             "application_name": application_name,
         },
     )
+
+
+@contextmanager
+def transaction(engine: Engine) -> Iterator[Connection]:
+    """The frame of every change: begins, hands out the connection, commits; the domain never commits.
+
+    A refusal undoes what was written, unless it is one that is recorded.
+    """
+    with engine.connect() as connection:
+        try:
+            yield connection
+        except Refusal as refusal:
+            if refusal.is_recorded:
+                connection.commit()
+            else:
+                connection.rollback()
+            raise
+        connection.commit()

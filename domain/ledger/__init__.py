@@ -1,6 +1,6 @@
 """The ledger: the one door to balances, and what is read behind it."""
 
-from domain.ledger.post import post, post_async
+from domain.ledger.post import accepted, post, post_async
 from domain.ledger.read import (
     Balance,
     balance_of,
@@ -36,6 +36,7 @@ __all__ = [
     "Posting",
     "Replayed",
     "TooLarge",
+    "accepted",
     "balance_of",
     "balances_of_async",
     "count_entries",

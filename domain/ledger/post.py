@@ -14,6 +14,7 @@ from psycopg import AsyncConnection
 from sqlalchemy import Connection
 
 from domain.amounts import BALANCE_MAX
+from domain.errors import BalanceNotFound, BalanceTooLarge, InsufficientCredits
 from domain.ledger.types import (
     Entry,
     Insufficient,
@@ -45,6 +46,7 @@ class _First(msgspec.Struct):
 
 
 _firsts: Final = msgspec.json.Decoder(list[_First], float_hook=Decimal)
+
 
 class _Row(NamedTuple):
     """What `credits.post` returns: one element a posting in each list."""
@@ -149,3 +151,19 @@ def _posted(posting: Posting, row: _Row, at: int, now: datetime) -> Posted:
         total_earned=row.total_earned[at],
         total_spent=row.total_spent[at],
     )
+
+
+def accepted(outcome: Outcome) -> Posted | Replayed:
+    """The outcome when the posting took effect, now or before.
+
+    Raises InsufficientCredits, BalanceNotFound or BalanceTooLarge for one that was refused.
+    """
+    match outcome:
+        case Posted() | Replayed():
+            return outcome
+        case Insufficient():
+            raise InsufficientCredits(outcome.required, outcome.available)
+        case NoBalance():
+            raise BalanceNotFound
+        case TooLarge():
+            raise BalanceTooLarge

@@ -74,9 +74,7 @@ def open_balance(connection: Connection, user_id: str, *, now: datetime) -> Bala
     )
 
 
-async def balances_of_async(
-    connection: AsyncConnection[Any], user_ids: Sequence[str]
-) -> dict[str, Balance]:
+async def balances_of_async(connection: AsyncConnection[Any], user_ids: Sequence[str]) -> dict[str, Balance]:
     """The balances of many people by user id; those never seen come into being with zeros.
 
     `connection` is in autocommit mode: the front's reads need no transaction.

@@ -51,6 +51,10 @@ CREATE TABLE ops.usage_pending (
     day date NOT NULL,
     credits_used numeric(18,3) NOT NULL
 );
+-- Emptied again every few seconds: clean it as often.
+ALTER TABLE ops.usage_pending SET (
+    autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_scale_factor = 0,
+    autovacuum_vacuum_insert_threshold = -1, autovacuum_analyze_scale_factor = 1);
 CREATE TABLE ops.idempotent_answers (
     user_id text NOT NULL,
     operation text NOT NULL,

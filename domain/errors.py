@@ -1,0 +1,74 @@
+"""The refusals: what a caller asked for and may not have.  One class each, with a code and its facts.
+
+A refusal is the caller's fault and final; an outage (anything else that is raised) is ours, and trying again
+makes sense.  How a refusal looks over HTTP is the business of web/errors.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import ClassVar
+
+
+class Refusal(Exception):
+    """A request that may not be done.  `code` is stable and machine-readable."""
+
+    code: ClassVar[str]
+    is_recorded: ClassVar[bool] = False
+    """Whether what was written before it was raised is kept (the frame commits), or undone."""
+
+
+class InsufficientCredits(Refusal):
+    """The balance does not cover the amount.  Nothing was written and the key is free."""
+
+    code = "insufficient_credits"
+
+    def __init__(self, required: Decimal, available: Decimal) -> None:
+        super().__init__(f"{required} required, {available} available")
+        self.required = required
+        self.available = available
+
+
+class BalanceNotFound(Refusal):
+    """The person has no balance, and this operation does not make one."""
+
+    code = "balance_not_found"
+
+
+class BalanceTooLarge(Refusal):
+    """The balance would pass the largest there may be (domain.amounts.BALANCE_MAX)."""
+
+    code = "balance_too_large"
+
+
+class IdempotencyKeyReused(Refusal):
+    """The idempotency key was used with a different request.  Nothing was written."""
+
+    code = "idempotency_key_reused"
+
+
+class ReservationNotFound(Refusal):
+    """There is no such reservation."""
+
+    code = "reservation_not_found"
+
+
+class ReservationNotOpen(Refusal):
+    """The reservation was committed or refunded before.  `action` is `commit` or `refund`."""
+
+    code = "reservation_not_open"
+
+    def __init__(self, action: str, status: str) -> None:
+        super().__init__(f"cannot {action} a reservation in status {status}")
+        self.action = action
+        self.status = status
+
+
+class ReservationExpired(ReservationNotOpen):
+    """The reservation's time was over: its credits went back now, and it is `refunded`."""
+
+    code = "reservation_expired"
+    is_recorded = True
+
+    def __init__(self, action: str) -> None:
+        super().__init__(action, "refunded")

@@ -1,0 +1,205 @@
+"""Facts that must hold in every database, whenever it is looked at.  Checked in production and in tests.
+
+`python -m domain.invariants` prints each fact, what it checked, and every violation.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Final
+
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from sqlalchemy import Engine, text
+
+from domain.database import make_engine
+from domain.settings import read_settings
+
+VIOLATIONS_SHOWN_MAX: Final = 100
+"""How many violations of one fact are reported one by one; all are counted."""
+
+
+class Fact(msgspec.Struct, frozen=True, kw_only=True):
+    """`checked` counts what was looked at; `violations` selects (subject, what is wrong), one row each."""
+
+    name: str
+    says: str
+    checked: str
+    violations: str
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of one fact: each of `violations` says its subject and what is wrong with it."""
+
+    name: str
+    says: str
+    checked: int
+    violation_count: int
+    violations: list[str]
+
+
+FACTS: Final = (
+    Fact(
+        name="entries_chain",
+        says="a person's entries follow one another: each leaves what was there before plus its amount",
+        checked="SELECT count(*) FROM credits.transactions WHERE version > 0",
+        violations="""
+            SELECT id, format('version %s leaves %s, the entries up to it sum to %s', version, booked, running)
+            FROM (
+                SELECT id, version, balance_after + held_after AS booked,
+                       sum(amount) OVER (PARTITION BY user_id ORDER BY version) AS running
+                FROM credits.transactions
+            ) e WHERE version > 0 AND booked <> running
+        """,
+    ),
+    Fact(
+        name="entries_arithmetic",
+        says="an entry's balance after is its balance before plus its amount",
+        checked="SELECT count(*) FROM credits.transactions WHERE version > 0",
+        violations="""
+            SELECT id, format('%s + %s is not %s', balance_before, amount, balance_after)
+            FROM credits.transactions WHERE version > 0 AND balance_after <> balance_before + amount
+        """,
+    ),
+    Fact(
+        name="balance_is_sum_of_entries",
+        says="what a person can spend and what is set aside are together the sum of the entries",
+        checked="SELECT count(*) FROM credits.balances",
+        violations="""
+            SELECT coalesce(b.user_id, e.user_id),
+                   format('balance %s + held %s, entries sum to %s', b.balance, b.held, coalesce(e.amount, 0))
+            FROM credits.balances b
+            FULL JOIN (SELECT user_id, sum(amount) AS amount FROM credits.transactions GROUP BY 1) e USING (user_id)
+            WHERE b.balance + b.held IS DISTINCT FROM coalesce(e.amount, 0)
+        """,
+    ),
+    Fact(
+        name="totals_agree",
+        says="total earned and total spent are the sums of what the entries changed them by",
+        checked="SELECT count(*) FROM credits.balances",
+        violations="""
+            SELECT b.user_id, format('earned %s against %s, spent %s against %s', b.total_earned,
+                                     coalesce(e.earned, 0), b.total_spent, coalesce(e.spent, 0))
+            FROM credits.balances b
+            LEFT JOIN (
+                SELECT user_id, sum(earned_change) AS earned, sum(spent_change) AS spent
+                FROM credits.transactions GROUP BY 1
+            ) e USING (user_id)
+            WHERE (b.total_earned, b.total_spent) <> (coalesce(e.earned, 0), coalesce(e.spent, 0))
+        """,
+    ),
+    Fact(
+        name="held_is_open_reservations",
+        says="what is set aside is the sum of the person's open reservations",
+        checked="SELECT count(*) FROM credits.balances",
+        violations="""
+            SELECT coalesce(b.user_id, r.user_id), format('held %s, reservations %s', b.held, r.amount)
+            FROM credits.balances b
+            FULL JOIN (
+                SELECT user_id, sum(amount) AS amount FROM credits.reservations
+                WHERE status = 'reserved' GROUP BY 1
+            ) r USING (user_id)
+            WHERE coalesce(b.held, 0) <> coalesce(r.amount, 0)
+        """,
+    ),
+    Fact(
+        name="versions_move_on",
+        says="a balance is at the version of its newest entry or beyond it",
+        checked="SELECT count(*) FROM credits.balances",
+        violations="""
+            SELECT user_id, format('balance at version %s, newest entry at %s', b.version, e.version)
+            FROM credits.balances b
+            JOIN (SELECT user_id, max(version) AS version FROM credits.transactions GROUP BY 1) e USING (user_id)
+            WHERE e.version > b.version
+        """,
+    ),
+    Fact(
+        name="debt_only_by_taking_back",
+        says="a balance is below zero only where a paid purchase was taken back, or somebody wrote it so",
+        checked="SELECT count(*) FROM credits.balances WHERE balance < 0",
+        violations="""
+            SELECT b.user_id, format('balance %s', b.balance)
+            FROM credits.balances b
+            WHERE b.balance < 0 AND NOT EXISTS (
+                SELECT FROM credits.transactions t
+                WHERE t.user_id = b.user_id AND t.amount < 0 AND t.type IN ('purchase', 'grant'))
+        """,
+    ),
+    Fact(
+        name="commits_have_entries",
+        says="a committed reservation is one entry over its amount",
+        checked="SELECT count(*) FROM credits.reservations WHERE status = 'committed'",
+        violations="""
+            SELECT t.id, format('entry %s against reservation %s %s', t.amount, r.status, r.amount)
+            FROM credits.transactions t
+            LEFT JOIN credits.reservations r ON t.posting_key = 'commit:' || r.id
+            WHERE t.posting_key LIKE 'commit:%' AND (r.id IS NULL OR r.status <> 'committed' OR r.amount <> -t.amount)
+        """,
+    ),
+    Fact(
+        name="usage_is_sum_of_entries",
+        says="usage statistics, with what waits to be added, are the sum of the usage entries",
+        checked="SELECT count(*) FROM credits.usage_stats WHERE is_rolled_up",
+        violations="""
+            SELECT format('%s/%s/%s', user_id, app_id, day),
+                   format('statistics %s, entries %s', sum(counted), sum(entered))
+            FROM (
+                SELECT user_id, app_id, (date AT TIME ZONE 'UTC')::date AS day, credits_used AS counted, 0 AS entered
+                FROM credits.usage_stats WHERE is_rolled_up
+                UNION ALL
+                SELECT user_id, app_id, day, credits_used, 0 FROM ops.usage_pending
+                UNION ALL
+                SELECT user_id, app_id, (created_at AT TIME ZONE 'UTC')::date, 0, -amount
+                FROM credits.transactions WHERE type = 'usage' AND version > 0
+            ) u GROUP BY user_id, app_id, day HAVING sum(counted) <> sum(entered)
+        """,
+    ),
+)
+
+
+def check(engine: Engine) -> list[Finding]:
+    """Every fact, looked at in one snapshot, so that work in flight is never mistaken for a violation.
+
+    Reads only.  Takes no locks; on millions of entries it takes seconds, without a statement time-out.
+    """
+    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        connection.execute(text("SET LOCAL statement_timeout = 0"))
+        findings = []
+        for fact in FACTS:
+            rows = connection.exec_driver_sql(fact.violations.replace("%", "%%")).all()
+            findings.append(
+                Finding(
+                    name=fact.name,
+                    says=fact.says,
+                    checked=connection.exec_driver_sql(fact.checked).scalar_one(),
+                    violation_count=len(rows),
+                    violations=[f"{subject}: {wrong}" for subject, wrong in rows[:VIOLATIONS_SHOWN_MAX]],
+                )
+            )
+        connection.rollback()
+    return findings
+
+
+def main() -> int:
+    """Print the findings on DATABASE_URL; 1 when a fact does not hold."""
+    engine = make_engine(read_settings().database_url, pool_size=1)
+    findings = check(engine)
+    engine.dispose()
+    table = Table("fact", "says", "checked", "violations")
+    for finding in findings:
+        colour = "red" if finding.violation_count else "green"
+        table.add_row(
+            finding.name, finding.says, str(finding.checked), f"[{colour}]{finding.violation_count}"
+        )
+    console = Console()
+    console.print(table)
+    for finding in findings:
+        for violation in finding.violations:
+            console.print(f"[red]{finding.name}[/] {violation}", highlight=False)
+    return 1 if any(finding.violation_count for finding in findings) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,183 @@
+"""Reservations: credits set aside for an operation whose end is not known yet.
+
+Reserving makes no entry: the credits move from `balance` to `held`.  Committing spends them (one entry);
+refunding, or the end of their time, puts them back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from sqlalchemy import Connection, Row, select, update
+
+from domain import ledger
+from domain.errors import ReservationExpired, ReservationNotFound, ReservationNotOpen
+from domain.ids import new_id
+from domain.ledger import CountsAs, Entry, EntryType, Posted, Posting
+from domain.tables import reservations
+
+LIFETIME_DEFAULT: Final = timedelta(hours=24)
+"""How long credits are held unless the caller says otherwise (contract, section 8)."""
+
+LIFETIME_MAX: Final = timedelta(days=30)
+"""The longest that credits are held (contract, section 8)."""
+
+EXPIRED_PER_CALL_MAX: Final = 500
+"""How many expired reservations one transaction releases: few enough to hold their locks briefly."""
+
+
+class Reserved(msgspec.Struct, frozen=True, kw_only=True):
+    """A new hold; `balance` is what can still be spent, in credits."""
+
+    reservation_id: UUID
+    balance: Decimal
+    expires_at: datetime
+
+
+def reserve(
+    connection: Connection,
+    *,
+    user_id: str,
+    amount: Decimal,
+    reason: str,
+    lifetime: timedelta = LIFETIME_DEFAULT,
+    now: datetime,
+) -> Reserved:
+    """Set whole credits aside.  Raises InsufficientCredits, BalanceNotFound."""
+    reservation_id = new_id(now)
+    [outcome] = ledger.post(connection, [_move(reservation_id, user_id, held_change=amount)], now=now)
+    posted = ledger.accepted(outcome)
+    if not isinstance(posted, Posted):
+        raise RuntimeError("a posting without a key was replayed")
+    expires_at = now + min(lifetime, LIFETIME_MAX)
+    connection.execute(
+        reservations.insert().values(
+            id=reservation_id,
+            user_id=user_id,
+            amount=amount,
+            reason=reason,
+            created_at=now,
+            expires_at=expires_at,
+        )
+    )
+    return Reserved(reservation_id=reservation_id, balance=posted.balance, expires_at=expires_at)
+
+
+def commit(
+    connection: Connection, reservation_id: UUID, *, description: str | None = None, now: datetime
+) -> Entry:
+    """Spend what was set aside; the entry of it.
+
+    Raises ReservationNotFound, ReservationExpired (then it was released now), ReservationNotOpen.
+    """
+    row = _lock_open(connection, reservation_id, "commit", now)
+    _resolve(connection, [row.id], "committed", now)
+    posting = Posting(
+        id=new_id(now),
+        user_id=row.user_id,
+        type=EntryType.USAGE,
+        amount=-row.amount,
+        held_change=-row.amount,
+        counts_as=CountsAs.SPENT,
+        app_id=row.reason.partition(":")[0] or row.reason,
+        description=row.reason if description is None else description,
+        metadata={"reservationId": str(row.id)},
+        posting_key=f"commit:{row.id}",
+    )
+    [outcome] = ledger.post(connection, [posting], now=now)
+    entry = ledger.accepted(outcome).entry
+    if entry is None:
+        raise RuntimeError("a committed reservation made no entry")
+    return entry
+
+
+def refund(connection: Connection, reservation_id: UUID, *, now: datetime) -> Decimal:
+    """Put the credits back; what can be spent then, in credits.
+
+    Raises ReservationNotFound, ReservationExpired (then it was released now), ReservationNotOpen.
+    """
+    row = _lock_open(connection, reservation_id, "refund", now)
+    return _release(connection, [row], now)[0]
+
+
+def owner(connection: Connection, reservation_id: UUID) -> str:
+    """Whose reservation it is.  Raises ReservationNotFound."""
+    query = select(reservations.c.user_id).where(reservations.c.id == reservation_id)
+    user_id: str | None = connection.execute(query).scalar_one_or_none()
+    if user_id is None:
+        raise ReservationNotFound
+    return user_id
+
+
+def release_expired(connection: Connection, *, now: datetime) -> int:
+    """Release reservations whose time is over, EXPIRED_PER_CALL_MAX at most; how many there were.
+
+    One that somebody commits or refunds at this moment is left to them.
+    """
+    due = connection.execute(
+        select(reservations)
+        .where(reservations.c.status == "reserved", reservations.c.expires_at <= now)
+        .order_by(reservations.c.expires_at)
+        .limit(EXPIRED_PER_CALL_MAX)
+        .with_for_update(skip_locked=True)
+    ).all()
+    if due:
+        _release(connection, due, now, is_expired=True)
+    return len(due)
+
+
+def _lock_open(connection: Connection, reservation_id: UUID, action: str, now: datetime) -> Row[Any]:
+    row = connection.execute(
+        select(reservations).where(reservations.c.id == reservation_id).with_for_update()
+    ).one_or_none()
+    if row is None:
+        raise ReservationNotFound
+    if row.status != "reserved":
+        raise ReservationNotOpen(action, row.status)
+    if row.expires_at <= now:
+        _release(connection, [row], now, is_expired=True)
+        raise ReservationExpired(action)
+    return row
+
+
+def _release(
+    connection: Connection, rows: Sequence[Row[Any]], now: datetime, *, is_expired: bool = False
+) -> list[Decimal]:
+    _resolve(connection, [row.id for row in rows], "refunded", now, is_expired=is_expired)
+    postings = [_move(row.id, row.user_id, held_change=-row.amount) for row in rows]
+    balances: list[Decimal] = []
+    for outcome in ledger.post(connection, postings, now=now):
+        posted = ledger.accepted(outcome)
+        if not isinstance(posted, Posted):
+            raise RuntimeError("a posting without a key was replayed")
+        balances.append(posted.balance)
+    return balances
+
+
+def _resolve(
+    connection: Connection, ids: Sequence[UUID], status: str, now: datetime, *, is_expired: bool = False
+) -> None:
+    connection.execute(
+        update(reservations)
+        .where(reservations.c.id.in_(ids))
+        .values(status=status, resolved_at=now, is_expired=is_expired)
+    )
+
+
+def _move(reservation_id: UUID, user_id: str, *, held_change: Decimal) -> Posting:
+    """A posting that moves credits between `balance` and `held`; it makes no entry."""
+    return Posting(
+        id=reservation_id,
+        user_id=user_id,
+        type=EntryType.USAGE,
+        amount=Decimal(0),
+        held_change=held_change,
+        counts_as=CountsAs.NEITHER,
+        app_id="",
+        description="",
+    )
