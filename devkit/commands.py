@@ -1,0 +1,183 @@
+"""The commands of `./dev`, in one table."""
+
+import argparse
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from devkit.check import RUFF, STEPS, check
+from devkit.database import database_url
+from devkit.detach import down, status, up_detached
+from devkit.errors import DevError
+from devkit.install import ensure_installed
+from devkit.lock import lock
+from devkit.paths import ROOT, VENV_PYTHON, data_dir
+from devkit.postgres import psql_command
+from devkit.screen import say
+from devkit.tail import show_logs
+from devkit.up import up
+
+INTERRUPTED = 130
+TEST_PROCESSES = 2
+# Options of pytest that need the terminal, or decide about parallel processes themselves.
+SERIAL_OPTIONS = ("-n", "--numprocesses", "--pdb", "--trace", "-s", "--capture=no", "--collect-only", "--co")
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command: what it is called with and what it does."""
+
+    usage: str
+    what: str
+    run: Callable[[list[str]], int]
+    installs: bool = True
+    """Whether `.venv` must be there first."""
+
+
+def main(arguments: list[str]) -> int:
+    """Run one command; the exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a sign is no reason to stop
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        say(overview())
+        return 0
+    name, *rest = arguments
+    command = COMMANDS.get(name)
+    if command is None:
+        print(f"dev: no command {name!r}. ./dev alone lists them.", file=sys.stderr)
+        return 2
+    try:
+        if command.installs:
+            ensure_installed()
+        return command.run(rest)
+    except (DevError, PermissionError) as error:
+        print(f"dev: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def overview() -> str:
+    """The list that `./dev` alone prints."""
+    width = max(len(f"{name} {command.usage}") for name, command in COMMANDS.items())
+    lines = [
+        f"  ./dev {f'{name} {command.usage}':<{width}}  {command.what}" for name, command in COMMANDS.items()
+    ]
+    return "\n".join(
+        [
+            "mana-credits, on this machine:\n",
+            *lines,
+            "\nDATA_DIR (default .data) keeps data and logs; PORT (default 3061) is where the service answers.",
+            "DATABASE_URL, REDIS_URL, MANA_AUTH_URL, STRIPE_SECRET_KEY, MANA_NOTIFY_URL: where one is unset,",
+            "an embedded server or a simulator is started in its place.",
+        ]
+    )
+
+
+def run_module(module: str, *arguments: str, **environment: str) -> int:
+    """Run a module of the tree as a developer does; its exit code."""
+    defaults = {"ENV": "development", "DATA_DIR": str(data_dir())}
+    return subprocess.run(
+        [str(VENV_PYTHON), "-m", module, *arguments],
+        cwd=ROOT,
+        env={**defaults, **os.environ, **environment},
+        check=False,
+    ).returncode
+
+
+def _up(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="./dev up", description="Run the service and all it needs.")
+    parser.add_argument("--detach", "-d", action="store_true", help="return when it is ready")
+    parser.add_argument("--no-logs", action="store_true", help="keep the logs in DATA_DIR/logs only")
+    options = parser.parse_args(arguments)
+    if options.detach:
+        return up_detached(os.environ)
+    return up(os.environ, shows_logs=not options.no_logs)
+
+
+def _test(arguments: list[str]) -> int:
+    serial = any(argument.startswith(option) for argument in arguments for option in SERIAL_OPTIONS)
+    one_test = any("::" in argument for argument in arguments)
+    parallel = [] if serial or one_test else ["-n", str(TEST_PROCESSES), "--dist", "worksteal"]
+    return run_module("pytest", *parallel, *arguments)
+
+
+def _check(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="./dev check", description="Run what CI runs.")
+    names = ", ".join(step.name for step in STEPS)
+    parser.add_argument("--only", action="append", default=[], metavar="STEP", help=f"one of: {names}")
+    return check(parser.parse_args(arguments).only)
+
+
+def _migrate(arguments: list[str]) -> int:
+    with database_url() as url:
+        return run_module("migrations", *(arguments or ["upgrade"]), DATABASE_URL=url)
+
+
+def _invariants(arguments: list[str]) -> int:
+    if arguments:
+        return run_module("domain.invariants", *arguments[1:], DATABASE_URL=arguments[0])
+    with database_url() as url:
+        return run_module("domain.invariants", DATABASE_URL=url)
+
+
+def _token(arguments: list[str]) -> int:
+    if given := os.environ.get("MANA_AUTH_URL"):
+        raise DevError(f"MANA_AUTH_URL is {given}: that service makes the tokens.")
+    return run_module("simulators.auth", "token", "--data", str(data_dir()), *arguments)
+
+
+def _psql(arguments: list[str]) -> int:
+    with database_url() as url:
+        return subprocess.run([*psql_command(url), *arguments], check=False).returncode
+
+
+def _logs(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="./dev logs", description="Show what the processes have said.")
+    parser.add_argument("name", nargs="?", help="one process; all unless given")
+    parser.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C")
+    parser.add_argument("--lines", "-n", type=int, default=40, help="lines from before (default 40)")
+    options = parser.parse_args(arguments)
+    show_logs(data_dir(), options.name, lines=options.lines, follow=options.follow)
+    return 0
+
+
+def _fmt(arguments: list[str]) -> int:
+    paths = arguments or ["."]
+    fixed = subprocess.run([RUFF, "check", "--fix", *paths], cwd=ROOT, check=False).returncode
+    return subprocess.run([RUFF, "format", *paths], cwd=ROOT, check=False).returncode or fixed
+
+
+def _install(_arguments: list[str]) -> int:
+    ensure_installed(force=True)
+    return 0
+
+
+def _lock(_arguments: list[str]) -> int:
+    lock()
+    return 0
+
+
+COMMANDS: dict[str, Command] = {
+    "up": Command("[--detach]", "start the service and all it needs, and keep it running", _up),
+    "down": Command("", "stop it", lambda _: down(os.environ), installs=False),
+    "status": Command(
+        "", "what runs; exit code 0 when all is well", lambda _: status(os.environ), installs=False
+    ),
+    "logs": Command("[NAME] [-f]", "what the processes have said", _logs, installs=False),
+    "token": Command("--sub USER [--role admin] [--email …] [--ttl SECONDS]", "a token for a user", _token),
+    "psql": Command("[ARGUMENTS]", "a shell in the database", _psql),
+    "migrate": Command(
+        "[upgrade|downgrade REV|stamp REV]", "bring the database to the newest schema", _migrate
+    ),
+    "invariants": Command("[DATABASE_URL]", "check the facts that must hold in the books", _invariants),
+    "test": Command("[PYTEST ARGUMENTS]", "run the tests", _test),
+    "check": Command("[--only STEP]", "run what CI runs", _check),
+    "fmt": Command("[PATHS]", "format the code and fix what can be fixed", _fmt),
+    "install": Command("", "make .venv again from requirements.lock", _install, installs=False),
+    "lock": Command("", "choose versions anew and write requirements.lock", _lock),
+}

@@ -1,0 +1,64 @@
+"""`./dev lock`: choosing the versions of everything that is installed."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from devkit.errors import DevError
+from devkit.install import INSTALLER_LOCK, UV_ENVIRONMENT
+from devkit.paths import LOCK_FILE, ROOT, VENV
+from devkit.screen import progress
+
+UV = VENV / "bin" / "uv"
+EXPORT = ("--format", "requirements-txt", "--all-groups", "--no-emit-project", "--no-header", "--quiet")
+
+
+def lock() -> None:
+    """Write requirements.lock from pyproject.toml, and the lock of the installer itself, with hashes.
+
+    Raises DevError when versions cannot be found, or when a file would name a registry: the checkout
+    must install wherever its reader gets packages from.
+    """
+    if not UV.exists():
+        raise DevError("This needs uv, which could not be installed into .venv.")
+    with progress("Choosing versions"):
+        # uv's own lock names the registry it asked; it is a by-product and not kept.
+        by_product = ROOT / "uv.lock"
+        by_product.unlink(missing_ok=True)
+        try:
+            packages = _uv("export", *EXPORT)
+        finally:
+            by_product.unlink(missing_ok=True)
+        installer = _uv(
+            "pip",
+            "compile",
+            "--universal",
+            "--generate-hashes",
+            "--no-header",
+            "--no-annotate",
+            "-",
+            stdin="uv\n",
+        )
+    for path, content in ((LOCK_FILE, packages), (INSTALLER_LOCK, installer)):
+        _replace(path, content)
+
+
+def _replace(path: Path, content: str) -> None:
+    if "://" in content:
+        raise DevError(f"The new {path.name} would contain an address; it was not written.")
+    path.write_text(content)
+
+
+def _uv(*arguments: str, stdin: str = "") -> str:
+    result = subprocess.run(
+        [str(UV), *arguments],
+        cwd=ROOT,
+        env={**os.environ, **UV_ENVIRONMENT, "VIRTUAL_ENV": str(VENV)},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if result.returncode != 0:
+        raise DevError(f"uv {arguments[0]} failed:\n{result.stderr}")
+    return result.stdout
