@@ -49,6 +49,7 @@ class Up:
         self._console = console
         self._began = time.monotonic()
         self._processes: dict[str, Supervised] = {}
+        self._readiness: dict[str, asyncio.Task[None]] = {}
         self._stop = asyncio.Event()
         self._run = Run(
             supervisor=ProcessId.myself(),
@@ -111,7 +112,7 @@ class Up:
             await self._run_to_end(plan.python("migrate", "migrations", "upgrade"))
         for service in plan.services:
             self._supervise(plan.program(service), service.url)
-        await asyncio.gather(*(self._ready(name) for name in self._processes if name not in EMBEDDED))
+        await asyncio.gather(*self._readiness.values())
         token = await asyncio.to_thread(self._prepare_demo)
         self._run.ready = True
         self._write()
@@ -136,7 +137,7 @@ class Up:
             self._run.database_url = plan.environment["DATABASE_URL"] = plan.postgres.url()
         if plan.valkey is not None:
             self._run.redis_url = plan.environment["REDIS_URL"] = plan.valkey.url()
-        await asyncio.gather(*(self._ready(name) for name in EMBEDDED if name in self._processes))
+        await asyncio.gather(*(self._readiness[name] for name in EMBEDDED if name in self._readiness))
 
     def _supervise(self, program: Program, url: str | None, *, file_only: bool = False) -> None:
         sink = Sink(program.name, self.plan.data_dir, self._console, file_only=file_only)
@@ -144,6 +145,7 @@ class Up:
         self._processes[program.name] = process
         self._run.processes[program.name] = process.record
         process.start()
+        self._readiness[program.name] = asyncio.create_task(self._ready(program.name))
 
     async def _ready(self, name: str) -> None:
         await self._processes[name].wait_ready()
