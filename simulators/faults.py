@@ -7,12 +7,18 @@ from typing import Any, Literal, get_args
 
 from aiohttp import web
 
-Kind = Literal["hang", "hang_after", "cut", "reset", "reset_after", "402", "409", "429", "500", "503"]
+Kind = Literal[
+    "hang", "hang_after", "cut", "reset", "reset_after", "402", "409", "429", "500", "503", "500_kept"
+]
 """hang: no answer, no effect · hang_after: the effect, no answer · cut: the effect, half the answer ·
 reset: the connection breaks before any effect · reset_after: it breaks after the effect, no answer ·
-a number: that status is answered and there is no effect."""
+a number: that status is answered and there is no effect · 500_kept: a 500 that a Stripe keeps under the
+request's idempotency key, so that a repeat with the key gets it again."""
 
 KINDS: tuple[str, ...] = get_args(Kind)
+
+# What a handler finds on a request that is to fail with this status as its own outcome.
+KEPT_FAILURE = "kept_failure"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -81,6 +87,9 @@ class Faults:
         if fault.kind.isdigit():
             status = int(fault.kind)
             return web.json_response(error(status), status=status)
+        if fault.kind == "500_kept":
+            request[KEPT_FAILURE] = 500
+            return await handler(request)
         return await _spoil(fault.kind, request, handler)
 
 
