@@ -44,7 +44,7 @@ def parse_amount(value: object, *, whole: bool) -> Decimal:
     return amount
 
 
-def wire_amount(amount: Decimal) -> int | Decimal:
-    """The amount as the contract writes it: an integer when it is whole, else without trailing zeros."""
-    whole = int(amount)
+def wire_amount(amount: Decimal) -> Decimal:
+    """The amount as the contract writes it: without a fraction when it is whole, else without trailing zeros."""
+    whole = amount.to_integral_value()
     return whole if whole == amount else amount.normalize()

@@ -72,3 +72,26 @@ class ReservationExpired(ReservationNotOpen):
 
     def __init__(self, action: str) -> None:
         super().__init__(action, "refunded")
+
+
+class JobNotFound(Refusal):
+    """There is no such job, or it was pruned."""
+
+    code = "job_not_found"
+
+
+class JobNotInState(Refusal):
+    """The job's state does not allow it: what waits may be cancelled, what ended without effect retried."""
+
+    code = "job_not_in_state"
+
+    def __init__(self, action: str, state: str) -> None:
+        super().__init__(f"cannot {action} a job that is {state}")
+        self.action = action
+        self.state = state
+
+
+class JobBusy(Refusal):
+    """A worker is on the job at this moment, so that it cannot be cancelled."""
+
+    code = "job_busy"

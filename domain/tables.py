@@ -9,16 +9,19 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    JSON,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     Date,
     DateTime,
+    Double,
     Enum,
     ForeignKey,
     Index,
     Integer,
+    Interval,
     MetaData,
     Numeric,
     Table,
@@ -200,7 +203,79 @@ idempotent_answers: Final = Table(
     Column("operation", Text, primary_key=True),
     Column("key", Text, primary_key=True),
     Column("request_digest", Text, nullable=False),
-    Column("answer", JSONB, nullable=False),
+    Column("answer", JSON, nullable=False),
     _time("created_at"),
+    schema="ops",
+)
+
+jobs: Final = Table(
+    "jobs",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("unique_key", Text),
+    Column("user_id", Text),
+    Column("subject", Text),
+    Column("horizon", Interval, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("run_at", DateTime(timezone=True), nullable=False),
+    Column("nudge_at", DateTime(timezone=True), nullable=False),
+    _time("sent_at", nullable=True),
+    _time("started_at", nullable=True),
+    _time("finished_at", nullable=True),
+    _time("retry_until", nullable=True),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("attempts_ended", Integer, nullable=False, server_default="0"),
+    Column("last_error", Text),
+    Column("errors", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("result", JSONB(none_as_null=True)),
+    CheckConstraint(
+        "state IN ('waiting', 'done', 'refused', 'failed', 'cancelled')", name="jobs_state_check"
+    ),
+    CheckConstraint("(state = 'waiting') = (finished_at IS NULL)", name="jobs_finished_check"),
+    Index("jobs_unique_key_key", "unique_key", unique=True, postgresql_where=text("unique_key IS NOT NULL")),
+    Index("jobs_to_nudge", "queue", "nudge_at", postgresql_where=text("state = 'waiting'")),
+    Index(
+        "jobs_not_done",
+        "finished_at",
+        postgresql_where=text("state IN ('refused', 'failed', 'cancelled')"),
+    ),
+    Index("jobs_by_user", "user_id", "created_at", postgresql_where=text("user_id IS NOT NULL")),
+    Index("jobs_done", "finished_at", postgresql_where=text("state = 'done'")),
+    schema="ops",
+)
+
+timetable: Final = Table(
+    "timetable",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("last_slot", DateTime(timezone=True), nullable=False),
+    Column("job_id", UUID, nullable=False),
+    schema="ops",
+)
+
+heartbeats: Final = Table(
+    "heartbeats",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("role", Text, nullable=False),
+    Column("started_at", DateTime(timezone=True), nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("details", JSONB, nullable=False),
+    schema="ops",
+)
+
+ledger_checks: Final = Table(
+    "ledger_checks",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("checked_at", DateTime(timezone=True), nullable=False),
+    Column("took_seconds", Double, nullable=False),
+    Column("violation_count", Integer, nullable=False),
+    Column("findings", JSONB, nullable=False),
+    Index("ledger_checks_by_time", "checked_at"),
     schema="ops",
 )

@@ -7,6 +7,7 @@ from domain.ledger.read import (
     balances_of_async,
     count_entries,
     entries_of,
+    find_posted_async,
     open_balance,
 )
 from domain.ledger.types import (
@@ -41,6 +42,7 @@ __all__ = [
     "balances_of_async",
     "count_entries",
     "entries_of",
+    "find_posted_async",
     "open_balance",
     "post",
     "post_async",

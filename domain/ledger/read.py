@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, LiteralString
+from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
 from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.ledger.types import Entry, EntryType
+from domain.ledger.types import Entry, EntryType, Posted
 from domain.tables import balances, entries
 
 ENTRIES_PER_PAGE_MAX: Final = 500
@@ -155,3 +156,29 @@ def count_entries(connection: Connection, user_id: str) -> int:
 def entry_from_row(columns: dict[str, Any]) -> Entry:
     """An Entry from the columns of its row."""
     return Entry(**{**columns, "type": EntryType(columns["type"])})
+
+
+_FIND_SQL: Final[LiteralString] = (
+    "SELECT row_to_json(e)::text, b.balance, b.held, b.total_earned, b.total_spent"
+    " FROM credits.transactions e JOIN credits.balances b USING (user_id) WHERE e.id = ANY (%s)"
+)
+
+
+async def find_posted_async(connection: AsyncConnection[Any], ids: Sequence[UUID]) -> dict[UUID, Posted]:
+    """What became of postings, by id: those that made an entry, with the person's figures as they are now."""
+    cursor = await connection.execute(_FIND_SQL, (list(ids),))
+    found: dict[UUID, Posted] = {}
+    for entry_json, balance, held, earned, spent in await cursor.fetchall():
+        entry = decode_entry(entry_json)
+        found[entry.id] = Posted(
+            entry=entry, balance=balance, held=held, total_earned=earned, total_spent=spent
+        )
+    return found
+
+
+_entry_decoder: Final = msgspec.json.Decoder(Entry, float_hook=Decimal)
+
+
+def decode_entry(row_as_json: str) -> Entry:
+    """An Entry from its row as JSON; figures stay exact."""
+    return _entry_decoder.decode(row_as_json)

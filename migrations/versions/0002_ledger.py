@@ -60,7 +60,7 @@ CREATE TABLE ops.idempotent_answers (
     operation text NOT NULL,
     key text NOT NULL,
     request_digest text NOT NULL,
-    answer jsonb NOT NULL,
+    answer json NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now(),
     PRIMARY KEY (user_id, operation, key)
 );

@@ -156,9 +156,9 @@ BEGIN
     WHERE outcome[position] = 'posted' AND p.amount <> 0;
 
     UPDATE credits.balances b
-    SET balance = balance_after[last.position], held = held_after[last.position],
-        total_earned = total_earned[last.position], total_spent = total_spent[last.position],
-        version = version[last.position], updated_at = posted_at
+    SET balance = post.balance_after[last.position], held = post.held_after[last.position],
+        total_earned = post.total_earned[last.position], total_spent = post.total_spent[last.position],
+        version = post.version[last.position], updated_at = posted_at
     FROM (
         SELECT p.user_id, max(p.position) AS position
         FROM ROWS FROM (json_to_recordset(postings) AS (user_id text)) WITH ORDINALITY AS p(user_id, position)

@@ -1,0 +1,51 @@
+"""The application: its routes, what surrounds them, what they work with."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Final
+
+import aiohttp
+from aiohttp import web
+
+from domain.settings import Settings
+from web.auth import JwksCache, ServiceKeys, TokenVerifier
+from web.bodies import BATCH_BODY_BYTES_MAX
+from web.bridge import Bridge
+from web.frame import add_headers, frame
+from web.routes import credits as credits_routes
+from web.routes import health, internal
+from web.routing import Operation, Services, register, services_key
+
+ROOMS: Final = (health.routes, credits_routes.routes, internal.routes)
+
+
+def operations() -> list[Operation]:
+    """Every route of the service."""
+    return [operation for room in ROOMS for operation in room.operations]
+
+
+def make_app(settings: Settings) -> web.Application:
+    """The application for an event loop to run."""
+    app = web.Application(middlewares=[frame], client_max_size=BATCH_BODY_BYTES_MAX)
+    app.on_response_prepare.append(add_headers(settings.cors_origins))
+    for operation in operations():
+        register(app, operation)
+
+    async def services(app: web.Application) -> AsyncIterator[None]:
+        bridge = Bridge(settings)
+        await bridge.open()
+        async with aiohttp.ClientSession() as session:
+            jwks = JwksCache(settings.auth_url, session)
+            app[services_key] = Services(
+                settings=settings,
+                bridge=bridge,
+                tokens=TokenVerifier(settings, jwks),
+                service_keys=ServiceKeys(settings.service_keys),
+            )
+            yield
+            await jwks.close()
+        await bridge.close()
+
+    app.cleanup_ctx.append(services)
+    return app

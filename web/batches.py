@@ -1,0 +1,92 @@
+"""Requests that arrive while a batch is under way form the next batch.  No timer: alone, one goes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Generic, TypeVar
+
+from prometheus_client import Gauge, Histogram
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+BATCH_SIZES: Final = Histogram(
+    "mana_batch_size", "Items in a batch.", ["batch"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
+)
+BATCHES_WAITING: Final = Gauge("mana_batch_waiting", "Items waiting for the next batch.", ["batch"])
+
+
+class Overloaded(Exception):
+    """More is waiting than may wait.  Nothing was done; trying again later makes sense."""
+
+
+class Batches(Generic[Item, Result]):
+    """Collects items and hands them to `work` in lists; each caller gets the result of its own item.
+
+    At most `batch_max` items a list, `in_flight_max` lists at once, `waiting_max` items waiting.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        work: Callable[[Sequence[Item]], Awaitable[Sequence[Result | Exception]]],
+        *,
+        batch_max: int,
+        in_flight_max: int,
+        waiting_max: int,
+    ) -> None:
+        self._work = work
+        self._batch_max = batch_max
+        self._in_flight_max = in_flight_max
+        self._waiting_max = waiting_max
+        self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
+        self._in_flight: set[asyncio.Task[None]] = set()
+        self._sizes = BATCH_SIZES.labels(name)
+        BATCHES_WAITING.labels(name).set_function(lambda: len(self._waiting))
+
+    def submit(self, item: Item) -> asyncio.Future[Result]:
+        """The future result of `item`.  Raises Overloaded; what `work` gave or raised comes by the future."""
+        if len(self._waiting) >= self._waiting_max:
+            raise Overloaded
+        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
+        self._waiting.append((item, future))
+        if len(self._in_flight) < self._in_flight_max:
+            self._start()
+        return future
+
+    async def drain(self) -> None:
+        """Wait until nothing is waiting or under way."""
+        while self._in_flight:
+            await asyncio.wait(self._in_flight)
+
+    def _start(self) -> None:
+        task = asyncio.get_running_loop().create_task(self._run())
+        self._in_flight.add(task)
+
+    async def _run(self) -> None:
+        try:
+            # The task begins after the requests that the event loop read together with its first one.
+            while self._waiting:
+                size = min(len(self._waiting), self._batch_max)
+                batch = [self._waiting.popleft() for _ in range(size)]
+                self._sizes.observe(size)
+                await self._answer(batch)
+        finally:
+            task = asyncio.current_task()
+            if task is not None:
+                self._in_flight.discard(task)
+
+    async def _answer(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
+        try:
+            results: Sequence[Result | Exception] = await self._work([item for item, _ in batch])
+        except Exception as error:  # noqa: BLE001 - handed to every caller of the batch
+            results = [error] * len(batch)
+        for (_, future), result in zip(batch, results, strict=True):
+            if future.done():  # its request was cancelled; what was done for it stands
+                continue
+            if isinstance(result, Exception):
+                future.set_exception(result)
+            else:
+                future.set_result(result)

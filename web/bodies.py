@@ -1,0 +1,288 @@
+"""What callers send: bodies, path and query parts, each bounded and checked here, at the edge.
+
+A body that fits is decoded in one pass.  One that does not is looked at again field by field, so that the
+answer names every bad field.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from functools import cache
+from typing import Annotated, Any, Final, TypeVar
+from uuid import UUID
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta
+
+from domain.amounts import AMOUNT_MAX, NotAnAmount, parse_amount
+
+BODY_BYTES_MAX: Final = 64 * 1024
+"""The largest body of an ordinary request: four times the largest metadata, and room for the rest."""
+
+BATCH_BODY_BYTES_MAX: Final = 1024 * 1024
+"""The largest body of a batch of 500 uses."""
+
+METADATA_BYTES_MAX: Final = 16 * 1024
+"""The largest `metadata`, as JSON: it is stored with every entry for ever."""
+
+METADATA_DEPTH_MAX: Final = 32
+"""How deep `metadata` may nest; PostgreSQL and other readers of it take their stack from this."""
+
+NUMBER_EXPONENT_MAX: Final = 300
+"""Numbers in `metadata` stay below 1e300: beyond it other readers of the JSON see infinity."""
+
+NUL: Final = "\x00"
+
+Body = TypeVar("Body")
+
+
+class BadRequest(Exception):
+    """The request is malformed.  `details` names each bad field and what is wrong with it."""
+
+    def __init__(self, details: list[dict[str, str]]) -> None:
+        super().__init__("Invalid request")
+        self.details = details
+
+
+def bad_field(field: str, message: str) -> BadRequest:
+    """A BadRequest about one field."""
+    return BadRequest([{"field": field, "message": message}])
+
+
+class Credits(Decimal):
+    """An amount above zero with at most three decimals, in credits."""
+
+
+class WholeCredits(Decimal):
+    """A whole amount above zero, in credits."""
+
+
+class MetadataObject(dict[str, Any]):
+    """A JSON object of the caller's own."""
+
+
+UserId = Annotated[
+    str, Meta(min_length=1, max_length=255, description="Opaque id of a person", examples=["demo"])
+]
+AppId = Annotated[str, Meta(min_length=1, max_length=128, description="The calling app", examples=["chat"])]
+Description = Annotated[str, Meta(min_length=1, max_length=2000, examples=["AI message"])]
+IdempotencyKey = Annotated[
+    str, Meta(min_length=1, max_length=255, description="Makes the request take effect once")
+]
+
+
+class UseBody(msgspec.Struct, kw_only=True, rename="camel"):
+    """Spend the caller's credits."""
+
+    amount: Credits
+    app_id: AppId
+    description: Description
+    idempotency_key: IdempotencyKey | None = None
+    metadata: MetadataObject | None = None
+
+
+class InternalUseBody(UseBody, kw_only=True, rename="camel"):
+    """Spend a person's credits."""
+
+    user_id: UserId
+
+
+class UseBatchBody(msgspec.Struct, kw_only=True, rename="camel"):
+    """Spend credits of many, item by item, in the order given."""
+
+    items: Annotated[list[InternalUseBody], Meta(min_length=1, max_length=500)]
+
+
+class RefundBody(msgspec.Struct, kw_only=True, rename="camel"):
+    """Give credits back for an operation that failed."""
+
+    user_id: UserId
+    amount: Credits
+    description: Description
+    app_id: AppId | None = None
+    metadata: MetadataObject | None = None
+    idempotency_key: IdempotencyKey | None = None
+
+
+class GrantBody(msgspec.Struct, kw_only=True, rename="camel"):
+    """Give a reward, once for a person and a reference."""
+
+    user_id: UserId
+    amount: WholeCredits
+    reason: Annotated[str, Meta(min_length=1, max_length=64, examples=["bug-report"])]
+    reference_id: Annotated[str, Meta(min_length=1, max_length=128, examples=["issue-42"])]
+    description: Annotated[str, Meta(max_length=256)] | None = None
+    idempotency_key: IdempotencyKey | None = None
+
+
+class InitBody(msgspec.Struct, kw_only=True, rename="camel"):
+    """Open a person's balance."""
+
+    user_id: UserId
+
+
+class ReserveBody(msgspec.Struct, kw_only=True, rename="camel"):
+    """Set credits aside."""
+
+    user_id: UserId
+    amount: WholeCredits
+    reason: Annotated[str, Meta(min_length=1, max_length=200, examples=["research:run-7"])]
+    expires_in_seconds: Annotated[int, Meta(ge=1, le=30 * 24 * 3600)] | None = None
+    idempotency_key: IdempotencyKey | None = None
+
+
+class CommitBody(msgspec.Struct, kw_only=True, rename="camel"):
+    """Spend what was set aside."""
+
+    reservation_id: UUID
+    description: Annotated[str, Meta(max_length=500)] | None = None
+    idempotency_key: IdempotencyKey | None = None
+
+
+class RefundReservationBody(msgspec.Struct, kw_only=True, rename="camel"):
+    """Put back what was set aside."""
+
+    reservation_id: UUID
+    idempotency_key: IdempotencyKey | None = None
+
+
+def parse(raw: bytes, kind: type[Body]) -> Body:
+    """The body as `kind`; an empty body counts as `{}`.  Raises BadRequest naming every bad field."""
+    try:
+        body: Body = _decoder(kind).decode(raw or b"{}")
+    except (msgspec.DecodeError, RecursionError, ArithmeticError, UnicodeDecodeError):
+        raise _explain(raw, kind) from None
+    if b"\\u0000" in raw and _has_nul(msgspec.to_builtins(body, enc_hook=str, str_keys=True)):
+        raise _explain(raw, kind)
+    return body
+
+
+@cache
+def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
+    return msgspec.json.Decoder(kind, dec_hook=_decode_own_type, float_hook=Decimal)
+
+
+def _decode_own_type(kind: type, value: Any) -> Any:
+    if kind is Credits:
+        return Credits(parse_amount(value, whole=False))
+    if kind is WholeCredits:
+        return WholeCredits(parse_amount(value, whole=True))
+    if kind is MetadataObject:
+        return _metadata(value)
+    raise NotImplementedError(kind)
+
+
+def schema_of_own_type(kind: type) -> dict[str, Any]:
+    """JSON Schema of the types above, for the OpenAPI description."""
+    if kind is Credits:
+        return {"type": "number", "exclusiveMinimum": 0, "maximum": int(AMOUNT_MAX), "examples": [5, 0.1]}
+    if kind is WholeCredits:
+        return {"type": "integer", "minimum": 1, "maximum": int(AMOUNT_MAX), "examples": [30]}
+    if kind is MetadataObject:
+        return {"type": "object", "additionalProperties": True, "examples": [{"model": "small"}]}
+    raise NotImplementedError(kind)
+
+
+def _metadata(value: Any) -> MetadataObject:
+    if not isinstance(value, dict):
+        raise NotAnAmount("must be an object")
+    _check_json(value, METADATA_DEPTH_MAX)
+    if len(msgspec.json.encode(value)) > METADATA_BYTES_MAX:
+        raise ValueError(f"must be at most {METADATA_BYTES_MAX} bytes of JSON")
+    return MetadataObject(value)
+
+
+def _check_json(value: Any, depth: int) -> None:
+    if depth == 0:
+        raise ValueError(f"must nest at most {METADATA_DEPTH_MAX} deep")
+    match value:
+        case dict():
+            for part in value.values():
+                _check_json(part, depth - 1)
+        case list():
+            for part in value:
+                _check_json(part, depth - 1)
+        case Decimal() if abs(value.adjusted()) > NUMBER_EXPONENT_MAX:
+            raise ValueError("must not contain a number beyond 1e300")
+        case _:
+            pass
+
+
+def _has_nul(value: Any) -> bool:
+    match value:
+        case str():
+            return NUL in value
+        case dict():
+            return any(NUL in name or _has_nul(part) for name, part in value.items())
+        case list():
+            return any(_has_nul(part) for part in value)
+        case _:
+            return False
+
+
+def _explain(raw: bytes, kind: type) -> BadRequest:
+    """What is wrong with the body, field by field."""
+    try:
+        given = msgspec.json.Decoder(float_hook=Decimal).decode(raw or b"{}")
+    except (msgspec.DecodeError, RecursionError, ArithmeticError, UnicodeDecodeError):
+        return bad_field("body", "must be well-formed JSON")
+    if not isinstance(given, dict):
+        return bad_field("body", "must be a JSON object")
+    details = []
+    for field in msgspec.structs.fields(kind):
+        wrong = _what_is_wrong(given, field)
+        if wrong is not None:
+            details.append(wrong)
+    return BadRequest(details or [{"field": "body", "message": "is not acceptable"}])
+
+
+def _what_is_wrong(given: dict[str, Any], field: msgspec.structs.FieldInfo) -> dict[str, str] | None:
+    name = field.encode_name
+    if name not in given:
+        return {"field": name, "message": "is required"} if field.required else None
+    if _has_nul(given[name]):
+        return {"field": name, "message": "must not contain NUL"}
+    try:
+        msgspec.convert(given[name], field.type, dec_hook=_decode_own_type, str_keys=True)
+    except (msgspec.ValidationError, RecursionError) as error:
+        message, _, place = str(error).partition(" - at `$")
+        return {"field": name + place.rstrip("`"), "message": message}
+    return None
+
+
+def path_text(request: web.Request, name: str) -> str:
+    """A part of the path, decoded: opaque text.  Raises BadRequest."""
+    value = request.match_info[name]
+    if not 1 <= len(value) <= 255 or NUL in value or not value.isprintable():
+        raise bad_field(name, "must be 1 to 255 printable characters")
+    return value
+
+
+def path_uuid(request: web.Request, name: str) -> UUID:
+    """A part of the path that is a UUID.  Raises BadRequest."""
+    try:
+        return UUID(request.match_info[name])
+    except ValueError:
+        raise bad_field(name, "must be a UUID") from None
+
+
+def query_number(request: web.Request, name: str, default: int, *, low: int, high: int | None = None) -> int:
+    """A whole number of the query, at least `low`; above `high` it is clamped.  Raises BadRequest."""
+    raw = request.query.get(name)
+    if raw is None or raw == "":
+        return default
+    digits = raw.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 15) or int(raw) < low:
+        raise bad_field(name, f"must be a whole number, {low} or more")
+    return int(raw) if high is None else min(int(raw), high)
+
+
+def idempotency_key(request: web.Request, in_body: str | None) -> str | None:
+    """The caller's key: from the body, else from the header `Idempotency-Key`.  Raises BadRequest."""
+    key = in_body if in_body is not None else request.headers.get("Idempotency-Key")
+    if key is None:
+        return None
+    if not 1 <= len(key) <= 255 or NUL in key or not key.isprintable():
+        raise bad_field("idempotencyKey", "must be 1 to 255 printable characters")
+    return key

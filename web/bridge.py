@@ -1,0 +1,148 @@
+"""From the event loop to the database: deductions and balance reads in batches, all else on threads.
+
+The domain is synchronous; here, and only here, the front waits for it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Final, TypeVar
+
+import psycopg
+from psycopg import errors as pg
+from psycopg_pool import PoolTimeout
+from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnection
+
+from domain import ledger
+from domain.database import make_async_pool, make_engine, transaction
+from domain.ledger import Balance, Outcome, Posting
+from domain.settings import Settings
+from web.batches import Batches, Overloaded
+from web.deductions import Deductions, Outage
+
+POSTINGS_PER_BATCH_MAX: Final = 256
+"""Deductions in one batch: from 256 on a longer batch is no cheaper by the item (docs/performance.md)."""
+
+BATCHES_IN_FLIGHT_MAX: Final = 3
+"""Batches at once: one decides while another waits for the disk; more fill the queue of a two-core server."""
+
+DEDUCTIONS_WAITING_MAX: Final = 4_000
+"""Deductions waiting: about a second of work.  Beyond it a caller hears 503 now instead of later."""
+
+CALLERS_BATCHES_IN_FLIGHT_MAX: Final = 2
+"""Lists that callers sent as such, at once; they share the connections of the other batches."""
+
+CALLERS_BATCHES_WAITING_MAX: Final = 32
+"""Such lists waiting: 16,000 deductions, about a second of work."""
+
+READS_PER_BATCH_MAX: Final = 500
+"""Balances read in one query."""
+
+READS_WAITING_MAX: Final = 20_000
+"""Reads waiting: about a second of work."""
+
+THREADS: Final = 8
+"""Cold requests at once; as many connections."""
+
+TRIES_MAX: Final = 5
+"""How often a transaction that lost a race (a deadlock, a serialization failure) is run."""
+
+T = TypeVar("T")
+
+_LOST_RACES: Final = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
+
+
+class Bridge:
+    """The front's way to the domain.  Open it, use it, close it, all in one event loop."""
+
+    def __init__(self, settings: Settings) -> None:
+        # The name tells our connections from those of another process, when one of them has to be ended.
+        name = f"mana-web-{os.urandom(4).hex()}"
+        self.engine: Engine = make_engine(settings.database_url, pool_size=THREADS, application_name=name)
+        self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="domain")
+        self._pool = make_async_pool(
+            settings.database_url,
+            size=BATCHES_IN_FLIGHT_MAX + CALLERS_BATCHES_IN_FLIGHT_MAX + 1,
+            application_name=name,
+        )
+        self._deductions = Deductions(self._pool, name)
+        self._lists_waiting = 0
+        self._together = asyncio.Semaphore(CALLERS_BATCHES_IN_FLIGHT_MAX)
+        self.deductions: Batches[Posting, Outcome] = Batches(
+            "deductions",
+            self._deductions.post,
+            batch_max=POSTINGS_PER_BATCH_MAX,
+            in_flight_max=BATCHES_IN_FLIGHT_MAX,
+            waiting_max=DEDUCTIONS_WAITING_MAX,
+        )
+        self.balances: Batches[str, Balance] = Batches(
+            "balances",
+            self._read_balances,
+            batch_max=READS_PER_BATCH_MAX,
+            in_flight_max=1,
+            waiting_max=READS_WAITING_MAX,
+        )
+
+    async def open(self) -> None:
+        """Begin to connect.  A database that is down now is tried again with every request."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """End what is under way, then disconnect."""
+        await self.deductions.drain()
+        await self.balances.drain()
+        await self._pool.close()
+        await asyncio.to_thread(self._threads.shutdown)
+        self.engine.dispose()
+
+    async def run(self, work: Callable[[Connection, datetime], T]) -> T:
+        """Run domain work in a transaction of its own, on a thread; committed when this returns.
+
+        `work` touches nothing but the database: it runs again when its transaction lost a race.
+        Raises the domain's refusals, and Outage when the database does not answer.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._run_committed, work)
+
+    def _run_committed(self, work: Callable[[Connection, datetime], T]) -> T:
+        attempt = 1
+        while True:
+            try:
+                with transaction(self.engine) as connection:
+                    return work(connection, datetime.now(UTC))
+            except NoConnection as error:
+                raise Outage("no connection") from error
+            except DBAPIError as error:
+                if isinstance(error.orig, _LOST_RACES) and attempt < TRIES_MAX:
+                    attempt += 1
+                elif isinstance(error, OperationalError):
+                    raise Outage(type(error.orig).__name__) from error
+                else:
+                    raise
+
+    async def post_together(self, postings: Sequence[Posting]) -> list[Outcome | Exception]:
+        """Post a list that belongs together, in its order and in one transaction; an outcome for each.
+
+        Raises Outage, and Overloaded when too many lists are waiting.
+        """
+        if self._lists_waiting >= CALLERS_BATCHES_WAITING_MAX:
+            raise Overloaded
+        self._lists_waiting += 1
+        try:
+            async with self._together:
+                return await self._deductions.post(postings)
+        finally:
+            self._lists_waiting -= 1
+
+    async def _read_balances(self, user_ids: Sequence[str]) -> Sequence[Balance]:
+        try:
+            async with self._pool.connection() as connection:
+                found = await ledger.balances_of_async(connection, user_ids)
+        except (psycopg.OperationalError, PoolTimeout) as error:
+            raise Outage(type(error).__name__) from error
+        return [found[user_id] for user_id in user_ids]

@@ -1,0 +1,128 @@
+"""How what went wrong looks over HTTP: one table from refusals to statuses and messages, and the envelope."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from aiohttp import web
+
+from domain import errors
+from domain.amounts import wire_amount
+from domain.errors import Refusal
+from web.answers import encoder
+from web.auth import KeysUnavailable, NotAuthenticated
+from web.batches import Overloaded
+from web.bodies import BadRequest
+from web.deductions import Outage
+
+RETRY_AFTER_SECONDS: Final = 1
+"""What a caller is told to wait after an outage: queues here empty, and PostgreSQL restarts, in about that."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a refusal looks: `message` is fixed by the contract and may have the refusal's facts in it."""
+
+    status: int
+    message: str
+    details: Callable[[Any], dict[str, Any]] | None = None
+
+
+def _amounts(refusal: errors.InsufficientCredits) -> dict[str, Any]:
+    return {"required": wire_amount(refusal.required), "available": wire_amount(refusal.available)}
+
+
+REFUSALS: Final[dict[type[Refusal], Look]] = {
+    errors.InsufficientCredits: Look(402, "Insufficient credits", _amounts),
+    errors.BalanceNotFound: Look(404, "User balance not found"),
+    errors.BalanceTooLarge: Look(400, "Balance would become too large"),
+    errors.IdempotencyKeyReused: Look(422, "Idempotency key was used with a different request"),
+    errors.ReservationNotFound: Look(404, "Reservation not found"),
+    errors.ReservationNotOpen: Look(400, "Cannot {action} reservation in status: {status}"),
+    errors.ReservationExpired: Look(400, "Cannot {action} reservation in status: {status}"),
+}
+"""Every refusal of the domain; a test proves the table complete, and docs/errors.md is made from it."""
+
+
+class WrongServiceKey(Exception):
+    """The header X-Service-Key is missing or holds no accepted key."""
+
+
+@dataclass(frozen=True)
+class Wrong:
+    """An error as it is sent: status, message for people, code for machines, details, extra headers."""
+
+    status: int
+    message: str
+    code: str
+    details: Any = None
+    headers: dict[str, str] | None = None
+
+    def body(self) -> dict[str, Any]:
+        """The envelope of the contract, with the code added."""
+        body = {"statusCode": self.status, "message": self.message, "code": self.code}
+        return body if self.details is None else {**body, "details": self.details}
+
+    def response(self) -> web.Response:
+        """The response."""
+        return web.Response(
+            body=encoder.encode(self.body()),
+            status=self.status,
+            content_type="application/json",
+            headers=self.headers,
+        )
+
+
+def wrong_of_refusal(refusal: Refusal) -> Wrong:
+    """How a refusal looks."""
+    look = REFUSALS[type(refusal)]
+    return Wrong(
+        status=look.status,
+        message=look.message.format_map(vars(refusal)),
+        code=refusal.code,
+        details=None if look.details is None else look.details(refusal),
+    )
+
+
+def wrong_of(error: Exception) -> Wrong | None:
+    """How an error looks that is expected to happen; None for one that is a defect of ours."""
+    match error:
+        case Refusal():
+            return wrong_of_refusal(error)
+        case BadRequest():
+            return Wrong(400, "Invalid request", "bad_request", error.details)
+        case NotAuthenticated():
+            return Wrong(401, error.message, "not_authenticated")
+        case WrongServiceKey():
+            return Wrong(401, "Invalid or missing service key", "not_authenticated")
+        case Overloaded():
+            return _unavailable("Too many requests are waiting", "overloaded")
+        case Outage():
+            return _unavailable("The database does not answer; try again", "database_unavailable")
+        case KeysUnavailable():
+            return _unavailable(
+                "Sign-in cannot be checked now; try again", "auth_unavailable", error.retry_after_seconds
+            )
+        case web.HTTPRequestEntityTooLarge():
+            return Wrong(413, "Request body is too large", "body_too_large")
+        case web.HTTPException() if error.status >= 400:
+            headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+            phrase = HTTPStatus(error.status).phrase
+            return Wrong(error.status, phrase, phrase.lower().replace(" ", "_"), headers=headers)
+        case _:
+            return None
+
+
+def _unavailable(message: str, code: str, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Wrong:
+    return Wrong(503, message, code, headers={"Retry-After": str(retry_after_seconds)})
+
+
+DEFECT: Final = Wrong(500, "Internal server error", "internal_error")
+"""What a caller hears of a defect of ours: nothing about it.  The log has the rest."""
+
+
+ADMIN_ONLY: Final = {"error": "Forbidden", "message": "Admin access required"}
+"""The contract's own shape for a caller who is no admin."""

@@ -1,0 +1,103 @@
+"""What surrounds every request: CORS, the error envelope, the request's id, time and log line."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Awaitable, Callable
+from functools import lru_cache
+from typing import Final
+
+import structlog
+from aiohttp import web
+from prometheus_client import Histogram
+
+from web.auth import NotAuthenticated
+from web.errors import DEFECT, wrong_of
+from web.metrics import DEFECTS, REFUSED_TOKENS, REQUESTS
+
+log: Final = structlog.get_logger()
+
+ALLOWED_METHODS: Final = "GET,HEAD,PUT,POST,DELETE,PATCH"
+REQUEST_ID_CHARACTERS_MAX: Final = 128
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@web.middleware
+async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """The middleware around every handler."""
+    started = time.perf_counter()
+    if request.method == "OPTIONS":
+        response: web.StreamResponse = _preflight(request)
+    else:
+        response = await _answer(request, handler)
+    _histogram(request.method, _route(request), response.status).observe(time.perf_counter() - started)
+    return response
+
+
+def add_headers(
+    cors_origins: tuple[str, ...],
+) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
+    """The signal that adds to every answer.  Pages of `cors_origins` may read them."""
+    origins = frozenset(cors_origins)
+
+    async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+        headers = response.headers
+        origin = request.headers.get("Origin")
+        if origin is not None and origin in origins:
+            headers["Access-Control-Allow-Origin"] = origin
+        headers["Access-Control-Allow-Credentials"] = "true"
+        headers["Vary"] = "Origin"
+        headers["X-Request-Id"] = _request_id(request)
+
+    return on_prepare
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except web.HTTPException as error:
+        if error.status < 400:
+            return error
+        wrong = wrong_of(error) or DEFECT
+    except Exception as error:
+        known = wrong_of(error)
+        if isinstance(error, NotAuthenticated):
+            REFUSED_TOKENS.labels(error.reason).inc()
+        if known is None:
+            DEFECTS.labels(_route(request)).inc()
+            log.exception("defect", route=_route(request), request_id=_request_id(request))
+        elif known.status >= 500:
+            log.warning("outage", route=_route(request), code=known.code, error=str(error))
+        wrong = known or DEFECT
+    return wrong.response()
+
+
+def _preflight(request: web.Request) -> web.Response:
+    headers = {"Access-Control-Allow-Methods": ALLOWED_METHODS}
+    requested = request.headers.get("Access-Control-Request-Headers")
+    if requested is not None:
+        headers["Access-Control-Allow-Headers"] = requested
+    return web.Response(status=204, headers=headers)
+
+
+def _route(request: web.Request) -> str:
+    resource = request.match_info.route.resource
+    return "unknown" if resource is None else resource.canonical
+
+
+def _request_id(request: web.Request) -> str:
+    """The caller's `X-Request-Id` when it is a short printable one, else a new one."""
+    known: str | None = request.get("request_id")
+    if known is None:
+        given = request.headers.get("X-Request-Id", "")
+        is_usable = 0 < len(given) <= REQUEST_ID_CHARACTERS_MAX and given.isascii() and given.isprintable()
+        known = given if is_usable else os.urandom(8).hex()
+        request["request_id"] = known
+    return known
+
+
+@lru_cache(maxsize=4096)
+def _histogram(method: str, route: str, status: int) -> Histogram:
+    return REQUESTS.labels(method, route, str(status))

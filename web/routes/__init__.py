@@ -1,0 +1,1 @@
+"""The routes, a module a room: parse, call, answer.  No SQL, no rules."""

@@ -1,0 +1,188 @@
+"""A route said once: who may call, what is sent, what is answered.  From it come the checks and the OpenAPI."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Final, TypeVar
+
+import msgspec
+from aiohttp import web
+
+from domain.errors import Refusal
+from domain.settings import Settings
+from web.answers import encoder
+from web.auth import Caller, ServiceKeys, TokenVerifier
+from web.bodies import BODY_BYTES_MAX, parse
+from web.bridge import Bridge
+from web.errors import ADMIN_ONLY, WrongServiceKey
+
+
+class Access(StrEnum):
+    """Who may call."""
+
+    OPEN = "open"
+    USER = "user"
+    ADMIN = "admin"
+    SERVICE = "service"
+
+
+@dataclass(frozen=True)
+class Services:
+    """What handlers work with; one for the application."""
+
+    settings: Settings
+    bridge: Bridge
+    tokens: TokenVerifier
+    service_keys: ServiceKeys
+
+
+services_key: Final = web.AppKey("services", Services)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One request, checked: `caller` is set for user and admin routes, `body` for routes that have one."""
+
+    request: web.Request
+    services: Services
+    caller: Caller
+    body: Any
+
+
+NOBODY: Final = Caller(user_id="", email="", role="")
+"""The caller of a route that asks for no token."""
+
+Handler = Callable[[Call], Awaitable[Any]]
+H = TypeVar("H", bound=Handler)
+
+
+@dataclass(frozen=True)
+class Query:
+    """A query parameter, for the OpenAPI description."""
+
+    name: str
+    description: str
+    schema: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Operation:
+    """A route: `answer` is the type of what the handler returns, sent as JSON with `status`."""
+
+    method: str
+    path: str
+    handler: Handler
+    access: Access
+    tag: str
+    body: type[msgspec.Struct] | None
+    answer: Any
+    status: int
+    refusals: tuple[type[Refusal], ...]
+    queries: tuple[Query, ...]
+    body_bytes_max: int
+
+
+@dataclass
+class Routes:
+    """The routes of one room, with what they share."""
+
+    prefix: str
+    access: Access
+    tag: str
+    operations: list[Operation] = field(default_factory=list)
+
+    def add(
+        self,
+        method: str,
+        path: str,
+        *,
+        answer: Any,
+        body: type[msgspec.Struct] | None = None,
+        access: Access | None = None,
+        status: int = 200,
+        refusals: tuple[type[Refusal], ...] = (),
+        queries: tuple[Query, ...] = (),
+        body_bytes_max: int = BODY_BYTES_MAX,
+    ) -> Callable[[H], H]:
+        """Declare the decorated handler as the route `method` `prefix + path`."""
+
+        def declare(handler: H) -> H:
+            self.operations.append(
+                Operation(
+                    method=method,
+                    path=self.prefix + path,
+                    handler=handler,
+                    access=access or self.access,
+                    tag=self.tag,
+                    body=body,
+                    answer=answer,
+                    status=status,
+                    refusals=refusals,
+                    queries=queries,
+                    body_bytes_max=body_bytes_max,
+                )
+            )
+            return handler
+
+        return declare
+
+
+def register(app: web.Application, operation: Operation) -> None:
+    """Make aiohttp serve the operation."""
+    app.router.add_route(operation.method, operation.path, aiohttp_handler(operation))
+    if operation.method == "GET":
+        app.router.add_route("HEAD", operation.path, aiohttp_handler(operation))
+
+
+def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+    """The operation as aiohttp calls it: authenticate, read the body, call, encode."""
+    access, body_type, handler, status = (
+        operation.access,
+        operation.body,
+        operation.handler,
+        operation.status,
+    )
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        services = request.app[services_key]
+        caller = NOBODY
+        if access is Access.SERVICE:
+            if not services.service_keys.accepts(request.headers.get("X-Service-Key")):
+                raise WrongServiceKey
+        elif access is not Access.OPEN:
+            authorization = request.headers.get("Authorization")
+            remembered = services.tokens.remembered(authorization or "")
+            caller = remembered or await services.tokens.verify(authorization)
+            if access is Access.ADMIN and not caller.is_admin:
+                return json_response(ADMIN_ONLY, status=403)
+        body = None
+        if body_type is not None:
+            body = parse(await read_bytes(request, operation.body_bytes_max), body_type)
+        answer = await handler(Call(request, services, caller, body))
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return json_response(answer, status=status)
+
+    return handle
+
+
+async def read_bytes(request: web.Request, most: int) -> bytes:
+    """The body, bounded.  Raises HTTPRequestEntityTooLarge."""
+    if request.content_length is not None and request.content_length > most:
+        raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=request.content_length)
+    raw = await request.read()
+    if len(raw) > most:
+        raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(raw))
+    return raw
+
+
+def json_response(answer: object, *, status: int = 200) -> web.Response:
+    """An answer as JSON."""
+    return web.Response(body=encoder.encode(answer), status=status, content_type="application/json")
+
+
+def described(handler: Handler) -> str:
+    """The handler's own words about itself."""
+    return (handler.__doc__ or "").strip()
