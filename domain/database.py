@@ -13,6 +13,7 @@ from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import Connection, Engine, create_engine, make_url
 
 from domain.errors import Refusal
+from domain.nudge import Nudge, take_added
 
 STATEMENT_TIMEOUT_SECONDS: Final = 30
 """A statement that runs longer is ended: nothing here needs more, and what hangs would hold locks."""
@@ -93,18 +94,27 @@ def make_async_pool(
 
 
 @contextmanager
-def transaction(engine: Engine) -> Iterator[Connection]:
+def transaction(engine: Engine, nudge: Nudge | None = None) -> Iterator[Connection]:
     """The frame of every change: begins, hands out the connection, commits; the domain never commits.
 
-    A refusal undoes what was written, unless it is one that is recorded.
+    A refusal undoes what was written, unless it is one that is recorded.  Once it is committed, `nudge` is
+    told of the jobs that were added; without it they wait a second for the relay.
     """
     with engine.connect() as connection:
+        take_added(connection)  # forget those of a transaction before, on this pooled connection, that failed
         try:
             yield connection
         except Refusal as refusal:
-            if refusal.is_recorded:
-                connection.commit()
-            else:
+            if not refusal.is_recorded:
                 connection.rollback()
+                raise
+            _commit(connection, nudge)
             raise
-        connection.commit()
+        _commit(connection, nudge)
+
+
+def _commit(connection: Connection, nudge: Nudge | None) -> None:
+    connection.commit()
+    added = take_added(connection)
+    if nudge is not None and added:
+        nudge(added)

@@ -1,0 +1,72 @@
+"""Adding a job, in the transaction of the change that calls for it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+from sqlalchemy import Connection, select
+from sqlalchemy.dialects.postgresql import insert
+
+from domain import tables
+from domain.ids import new_id
+from domain.jobs.kind import Job
+from domain.nudge import AddedJob, remember_added
+
+NUDGE_GRACE: Final = timedelta(seconds=1)
+"""How long the relay leaves a new job to its own nudge, which takes milliseconds when it is not lost."""
+
+_ADD_TRIES_MAX: Final = 3
+
+
+def add_job(
+    connection: Connection,
+    job: Job,
+    *,
+    now: datetime,
+    unique_key: str | None = None,
+    run_at: datetime | None = None,
+    user_id: str | None = None,
+    subject: str | None = None,
+) -> UUID:
+    """Write the job's row; its id.  It is worked on once the caller's transaction is committed.
+
+    With a `unique_key` that a row has (kept as long as jobs are: see prune), nothing is added and that row's
+    id is returned; equal keys at once wait for one another.  `run_at` is the earliest time to work on it.
+    `user_id` is the person it concerns, `subject` a thing (a purchase's id): both for operators to find it.
+    """
+    job_id = new_id(now)
+    due = max(run_at, now) if run_at is not None else now
+    values = {
+        "id": job_id,
+        "kind": job.kind,
+        "queue": job.queue.value,
+        "payload": job,
+        "unique_key": unique_key,
+        "user_id": user_id,
+        "subject": subject,
+        "horizon": job.horizon,
+        "created_at": now,
+        "run_at": due,
+        "nudge_at": max(due, now + NUDGE_GRACE),
+    }
+    statement = (
+        insert(tables.jobs)
+        .values(values)
+        .on_conflict_do_nothing(
+            index_elements=[tables.jobs.c.unique_key], index_where=tables.jobs.c.unique_key.is_not(None)
+        )
+        .returning(tables.jobs.c.id)
+    )
+    for _ in range(_ADD_TRIES_MAX):
+        if connection.execute(statement).scalar_one_or_none() is not None:
+            if due == now:
+                remember_added(connection, AddedJob(job_id, job.kind, job.queue.value))
+            return job_id
+        query = select(tables.jobs.c.id).where(tables.jobs.c.unique_key == unique_key)
+        existing: UUID | None = connection.execute(query).scalar_one_or_none()
+        if existing is not None:
+            return existing
+        # The row with the key was pruned between the two statements: the next insert succeeds.
+    raise RuntimeError(f"the key of a job of kind {job.kind} appears and disappears")

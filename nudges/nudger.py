@@ -1,0 +1,80 @@
+"""Sending nudges without making anybody wait."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Sequence
+from typing import Final
+
+import structlog
+from prometheus_client import Counter
+from redis import RedisError
+
+from domain.nudge import AddedJob
+from nudges.broker import make_broker, message_for
+
+WAITING_MAX: Final = 10_000
+"""Nudges waiting to be sent: a few seconds' worth.  More are dropped: the relay sends them."""
+
+CLOSE_TIMEOUT_SECONDS: Final = 2.0
+
+_sent: Final = Counter("nudges_sent_total", "Jobs that workers were told of right after the commit.")
+_lost: Final = Counter("nudges_lost_total", "Jobs left to the relay, because Redis did not take the message.")
+
+log = structlog.get_logger(__name__)
+
+
+class Nudger:
+    """Sends nudges on a thread of its own: a call returns in microseconds, whatever Redis does.
+
+    It is a domain.nudge.Nudge: give it to `transaction(engine, nudger)`.  Safe from any thread and from an
+    event loop.  Make it after a fork, close it at the end.
+    """
+
+    def __init__(self, redis_url: str) -> None:
+        self._broker = make_broker(redis_url)
+        self._waiting: queue.Queue[AddedJob | None] = queue.Queue(WAITING_MAX)
+        self._thread = threading.Thread(target=self._send_all, name="nudger", daemon=True)
+        self._is_down = False
+        self._thread.start()
+
+    def __call__(self, added: Sequence[AddedJob], /) -> None:
+        """Send soon, if it can be.  Never raises, never waits."""
+        for job in added:
+            try:
+                self._waiting.put_nowait(job)
+            except queue.Full:
+                _lost.inc()
+
+    def close(self) -> None:
+        """Send what waits, for CLOSE_TIMEOUT_SECONDS at most, then stop."""
+        try:
+            self._waiting.put(None, timeout=CLOSE_TIMEOUT_SECONDS)
+        except queue.Full:
+            log.warning("nudges_left_to_the_relay", count=self._waiting.qsize())
+        self._thread.join(CLOSE_TIMEOUT_SECONDS)
+        self._broker.close()
+
+    def _send_all(self) -> None:
+        while (job := self._waiting.get()) is not None:
+            try:
+                self._broker.enqueue(message_for(job))
+            except (RedisError, OSError) as error:
+                self._lose(error)
+            else:
+                _sent.inc()
+                self._is_down = False
+
+    def _lose(self, error: Exception) -> None:
+        """Redis is down: what waits was meant for now, and the relay sends it when Redis is back."""
+        lost = 1
+        while not self._waiting.empty():
+            if self._waiting.get_nowait() is None:
+                self._waiting.put_nowait(None)
+                break
+            lost += 1
+        _lost.inc(lost)
+        if not self._is_down:
+            log.warning("nudges_lost", error=type(error).__name__, count=lost)
+        self._is_down = True
