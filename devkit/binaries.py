@@ -14,6 +14,7 @@ from devkit.paths import VENV
 from devkit.program import Program
 
 OLDEST_POSTGRES = 15
+DISGUISES = ("userns", "nobody")
 
 
 def package_dir(name: str) -> Path | None:
@@ -61,14 +62,17 @@ def postgres_identity(postgres: Path) -> str:
     """As whom PostgreSQL can run here: `same` for ordinary users, for root whichever disguise works."""
     if os.geteuid() != 0:
         return "same"
-    failures = []
-    for identity in ("userns", "nobody"):
-        probe = Program("probe", (str(postgres), "--version"), identity=identity, stop_signal=signal.SIGKILL)
-        result = subprocess.run(probe.launch_argv(), capture_output=True, text=True, check=False)
-        if result.returncode == 0:
+    for identity in DISGUISES:
+        if identity_works(postgres, identity):
             return identity
-        failures.append(result.stderr.strip())
     raise DevError(
-        "PostgreSQL does not run as root, and no other identity works here.\n"
-        "Set DATABASE_URL, or be another user.\n" + "\n".join(failures)
+        "PostgreSQL does not run as root, and no other identity works here: neither a user namespace\n"
+        f"nor the user `nobody` (who must be able to read {postgres}).\n"
+        "Set DATABASE_URL, or be another user."
     )
+
+
+def identity_works(postgres: Path, identity: str) -> bool:
+    """Whether PostgreSQL's program can be run under an identity (see launch.py)."""
+    probe = Program("probe", (str(postgres), "--version"), identity=identity, stop_signal=signal.SIGKILL)
+    return subprocess.run(probe.launch_argv(), capture_output=True, check=False).returncode == 0

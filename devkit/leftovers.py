@@ -4,9 +4,9 @@ import contextlib
 import os
 import signal
 
+from devkit.process import kill_group
 from devkit.runfile import Run
 from devkit.screen import progress
-from devkit.supervisor import kill_group
 from devkit.waiting import wait_until
 
 # They were told to stop when their parent died: PostgreSQL still writes a checkpoint.

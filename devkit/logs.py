@@ -1,14 +1,13 @@
 """Where the output of supervised processes goes: a file each, and the terminal with their names before it."""
 
-import asyncio
-import sys
 from pathlib import Path
 
-from devkit.screen import COLOURS, paint
+from devkit.screen import COLOURS, paint, say
 
 FILE_BYTES_MAX = 10_000_000
 FILES_KEPT = 3
-CHUNK_BYTES = 65_536
+# A longer line is cut: somebody writes without line ends.
+LINE_BYTES_MAX = 1_000_000
 
 
 def log_file(data_dir: Path, name: str) -> Path:
@@ -46,7 +45,7 @@ class RotatingFile:
 
 
 class Console:
-    """The terminal, shared by all processes; falls silent when nobody reads it any more."""
+    """The terminal, shared by all processes."""
 
     def __init__(self, *, shows_logs: bool) -> None:
         self.shows_logs = shows_logs
@@ -59,12 +58,7 @@ class Console:
         if name not in self._names:
             self._names.append(name)
         colour = COLOURS[self._names.index(name) % len(COLOURS)]
-        try:
-            print(f"{paint(f'{name:<10}|', colour)} {text}", flush=True)
-        except BrokenPipeError:
-            # `./dev up | head`: the services matter more than their audience.
-            self.shows_logs = False
-            sys.stdout = Path("/dev/null").open("w")  # noqa: SIM115  # stays open to the end
+        say(f"{paint(f'{name:<10}|', colour)} {text}")
 
 
 class Sink:
@@ -76,19 +70,25 @@ class Sink:
         self.file = RotatingFile(log_file(data_dir, name))
         self._console = console
         self._file_only = file_only
+        self._unfinished = b""
 
-    async def copy(self, stream: asyncio.StreamReader) -> None:
-        """Pass on whole lines until the stream ends."""
-        unfinished = b""
-        while chunk := await stream.read(CHUNK_BYTES):
-            *lines, unfinished = (unfinished + chunk).split(b"\n")
-            for line in lines:
-                self.line(line)
-            if len(unfinished) > CHUNK_BYTES:
-                self.line(unfinished)
-                unfinished = b""
-        if unfinished:
-            self.line(unfinished)
+    def feed(self, chunk: bytes) -> None:
+        """Take output as it comes, and pass on whole lines."""
+        *lines, self._unfinished = (self._unfinished + chunk).split(b"\n")
+        for line in lines:
+            self.line(line)
+        if len(self._unfinished) > LINE_BYTES_MAX:
+            self.end_of_output()
+
+    def end_of_output(self) -> None:
+        """Pass on a last line that was not finished."""
+        if self._unfinished:
+            self.line(self._unfinished)
+            self._unfinished = b""
+
+    def close(self) -> None:
+        """Nothing more will come."""
+        self.file.close()
 
     def line(self, line: bytes) -> None:
         """Pass on one line, given without its end."""

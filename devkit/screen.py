@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 TICK_SECONDS = 0.5
 COLOURS = ("36", "33", "32", "35", "34", "96", "93", "92", "95", "94")
@@ -22,8 +23,14 @@ def paint(text: str, code: str) -> str:
 
 
 def say(text: str = "") -> None:
-    """Print one message at once."""
-    print(text, flush=True)
+    """Print one message at once; to nobody, when the reader or the terminal is gone.
+
+    What is being run or stopped matters more than its audience (`./dev up | head`, a closed window).
+    """
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # stays open to the end
 
 
 @contextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +9,7 @@ from datetime import UTC, datetime
 from devkit.child import log_tail
 from devkit.errors import DevError
 from devkit.logs import Sink
+from devkit.process import Process
 from devkit.program import Program
 from devkit.runfile import ProcessId, ProcessRecord
 
@@ -21,7 +21,6 @@ READY_POLL_SECONDS = 0.05
 READY_TIMEOUT_SECONDS = 60.0
 # Before it was ever ready, this many deaths mean that it will not come up, and a person should look.
 DEATHS_AT_START_MAX = 3
-OUTPUT_END_SECONDS = 1.0
 
 
 class Supervised:
@@ -40,7 +39,7 @@ class Supervised:
         self.record = ProcessRecord(url=url)
         self._sink = sink
         self._on_change = on_change
-        self._process: asyncio.subprocess.Process | None = None
+        self._process: Process | None = None
         self._task: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
         self._ready = asyncio.Event()
@@ -68,12 +67,12 @@ class Supervised:
         if self._task is None:
             return
         if self._process is not None:
-            _send(self._process, self.program.stop_signal)
+            self._process.send(self.program.stop_signal)
         done, _ = await asyncio.wait([self._task], timeout=self.program.stop_timeout_seconds)
         if not done:
             self._sink.line(b"did not stop in time; killed")
             if self._process is not None:
-                kill_group(self._process.pid)
+                self._process.kill()
         await self._task
 
     async def _keep_running(self) -> None:
@@ -96,40 +95,24 @@ class Supervised:
             delay = min(2 * delay, RESTART_DELAY_MAX_SECONDS)
             self.record.restarts += 1
         self._change("stopped")
+        self._sink.close()
 
     async def _run_once(self) -> tuple[float, int]:
         """One life: its length in seconds and the exit code."""
         loop = asyncio.get_running_loop()
         began = loop.time()
-        process = await asyncio.create_subprocess_exec(
-            *self.program.launch_argv(),
-            env=dict(self.program.env),
-            cwd=self.program.cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            # Ctrl-C at the terminal reaches the supervisor alone, which stops all in order.
-            start_new_session=True,
-            pass_fds=self.program.inherited_fds,
-        )
+        process = Process(self.program, self._sink)
         self._process = process
         self.record.pid = process.pid
         self.record.started_at = datetime.now(UTC).isoformat(timespec="milliseconds")
-        with contextlib.suppress(ProcessLookupError):  # ended already; noticed below
-            self.record.start_ticks = ProcessId.of(process.pid).start_ticks
+        self.record.start_ticks = ProcessId.of(process.pid).start_ticks
         self._change("starting")
-        assert process.stdout is not None  # noqa: S101  # asked for above
-        copying = asyncio.create_task(self._sink.copy(process.stdout))
         watching = asyncio.create_task(self._watch_ready(process.pid))
         if self._stopping.is_set():
-            _send(process, self.program.stop_signal)
+            process.send(self.program.stop_signal)
         code = await process.wait()
         self._process = None
         watching.cancel()
-        # A master that died leaves its workers; they are in its process group.
-        kill_group(process.pid)
-        await asyncio.wait([copying], timeout=OUTPUT_END_SECONDS)
-        copying.cancel()
         self.record.pid = self.record.start_ticks = None
         return loop.time() - began, code
 
@@ -142,17 +125,6 @@ class Supervised:
     def _change(self, state: str) -> None:
         self.record.state = state
         self._on_change()
-
-
-def kill_group(pid: int) -> None:
-    """kill -9 for what is left of the process group that `pid` leads."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _send(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(number)
 
 
 def _ending(code: int) -> str:

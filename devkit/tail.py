@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 
 from devkit.errors import DevError
-from devkit.screen import COLOURS, paint
+from devkit.screen import COLOURS, paint, say
 
 POLL_SECONDS = 0.2
 
@@ -32,7 +32,7 @@ class Follower:
     def _show(self) -> None:
         *lines, self._unfinished = (self._unfinished + self._file.read()).split(b"\n")
         for line in lines:
-            print(f"{self._prefix} {line.decode(errors='replace')}", flush=True)
+            say(f"{self._prefix} {line.decode(errors='replace')}")
 
 
 def show_logs(data_dir: Path, name: str | None, *, lines: int, follow: bool) -> None:

@@ -14,10 +14,11 @@ from devkit.locks import FileLock
 from devkit.logs import Console, Sink, log_file
 from devkit.paths import data_dir, has_module
 from devkit.plan import Plan, make_plan
+from devkit.process import Process, kill_group
 from devkit.program import Program
 from devkit.runfile import ProcessId, Run
 from devkit.screen import paint, say
-from devkit.supervisor import Supervised, kill_group
+from devkit.supervisor import Supervised
 
 EMBEDDED = ("postgres", "valkey")
 
@@ -157,22 +158,15 @@ class Up:
     async def _run_to_end(self, program: Program) -> None:
         """Run a command that must succeed.  Raises DevError with the end of its log."""
         sink = Sink(program.name, self.plan.data_dir, self._console, file_only=True)
-        process = await asyncio.create_subprocess_exec(
-            *program.launch_argv(),
-            env=dict(program.env),
-            cwd=program.cwd,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.STDOUT,
-            start_new_session=True,
-        )
+        process = Process(program, sink)
         try:
-            assert process.stdout is not None  # noqa: S101  # asked for above
-            await sink.copy(process.stdout)
             code = await process.wait()
+        except asyncio.CancelledError:
+            process.kill()
+            await process.wait()
+            raise
         finally:
-            kill_group(process.pid)
-            sink.file.close()
+            sink.close()
         if code != 0:
             log = log_file(self.plan.data_dir, program.name)
             raise DevError(f"{program.name} ended with code {code}. The end of its log:\n{log_tail(log)}")
@@ -190,7 +184,11 @@ class Up:
         runfile.remove(self.plan.data_dir)
 
     async def _stop_some(self, names: list[str]) -> None:
-        await asyncio.gather(*(self._processes[name].stop() for name in names if name in self._processes))
+        """Stop these at the same time."""
+        there = [name for name in names if name in self._processes]
+        await asyncio.gather(*(self._processes[name].stop() for name in there))
+        for name in there:
+            say(f"  {name} stopped")
 
     def _write(self) -> None:
         runfile.write(self.plan.data_dir, self._run)

@@ -1,0 +1,30 @@
+"""What the tests of `./dev` share: directories that any identity may enter, an environment of their own."""
+
+import os
+import time
+from collections.abc import Callable
+
+import pytest
+
+from devkit import waiting
+
+OUTSIDE = (
+    "DATABASE_URL",
+    "REDIS_URL",
+    "MANA_AUTH_URL",
+    "MANA_NOTIFY_URL",
+    "STRIPE_SECRET_KEY",
+    "MANA_SERVICE_KEY",
+)
+
+
+@pytest.fixture
+def environ() -> dict[str, str]:
+    """The environment of a person who has configured nothing."""
+    return {name: value for name, value in os.environ.items() if name not in OUTSIDE}
+
+
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+    """Fail unless `condition` becomes true in time."""
+    began = time.monotonic()
+    assert waiting.wait_until(condition, seconds), f"not {what} after {time.monotonic() - began:.1f} s"
