@@ -1,6 +1,6 @@
 """What a token says of its bearer, once its signature is known to be good."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
@@ -23,10 +23,10 @@ ADMIN_ROLE: Final = "admin"
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """The person a request acts for.  `email` is '' where mana-auth gave none."""
+    """The person a request acts for.  `email` is '' where mana-auth gave none; it stays out of logs."""
 
     user_id: str
-    email: str
+    email: str = field(repr=False)
     role: str
 
     @property

@@ -37,6 +37,10 @@ async def test_only_the_role_admin_itself_is_an_admin(house: House, role: str) -
     assert not (await house.caller(house.auth.mint("anna", role=role))).is_admin
 
 
+def test_a_caller_in_a_log_shows_no_address() -> None:
+    assert "example.com" not in repr(Caller(user_id="anna", email="anna@example.com", role="user"))
+
+
 # The Authorization header
 
 
