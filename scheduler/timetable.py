@@ -1,0 +1,62 @@
+"""What happens when: a list.  Adding a line is all there is to do, once the job's kind has a handler.
+
+Times are UTC, always: no slot is skipped or repeated when clocks change for the summer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped]
+from sqlalchemy import Connection
+
+from domain import usage_stats
+from domain.jobs import Job
+from domain.ledger_checks import CheckLedger
+from domain.upkeep import PruneOldRows, ReleaseExpiredReservations
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A job for every slot.  `job` makes it, and is given the slot.
+
+    A slot is fired once, whoever is scheduler.  Of the slots missed while there was none, the newest is made
+    up for: a sweep does by one run what it did not do by many.
+    """
+
+    name: str
+    when: CronTrigger
+    job: Callable[[datetime], Job]
+
+
+@dataclass(frozen=True)
+class Chore:
+    """Light work that the leading scheduler does by itself, every few seconds.
+
+    For what is so frequent that rows of jobs would be more work than the work, and needs no memory: missed,
+    it is done the next time; done twice, nothing is wrong.
+    """
+
+    name: str
+    every: timedelta
+    work: Callable[[Connection], object]
+
+
+def cron(expression: str) -> CronTrigger:
+    """`minute hour day month weekday`, in UTC."""
+    return CronTrigger.from_crontab(expression, timezone=UTC)
+
+
+TIMETABLE: Final = (
+    Entry("release_expired_reservations", cron("* * * * *"), lambda _slot: ReleaseExpiredReservations()),
+    Entry("check_ledger", cron("7 * * * *"), lambda _slot: CheckLedger()),
+    Entry("prune_old_rows", cron("23 3 * * *"), lambda _slot: PruneOldRows()),
+)
+
+CHORES: Final = (
+    # 43,000 jobs a day, each an insert and three updates, to move a few rows: done here instead.
+    Chore("roll_up_usage", timedelta(seconds=2), usage_stats.roll_up),
+)

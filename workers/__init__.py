@@ -1,0 +1,1 @@
+"""The processes that do the jobs: Dramatiq workers, and in each of them a relay."""

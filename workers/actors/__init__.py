@@ -1,0 +1,15 @@
+"""Every kind of job that workers do, by the room it comes from.
+
+Adding a kind: its class stands in the room that owns the work; its handler is one line in a module here.
+"""
+
+from __future__ import annotations
+
+from domain.jobs import Handler
+from workers.actors import upkeep
+from workers.parts import Parts
+
+
+def all_handlers(parts: Parts) -> list[Handler]:
+    """One handler for each kind."""
+    return [*upkeep.handlers(parts)]
