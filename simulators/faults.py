@@ -18,7 +18,7 @@ request's idempotency key, so that a repeat with the key gets it again."""
 KINDS: tuple[str, ...] = get_args(Kind)
 
 # What a handler finds on a request that is to fail with this status as its own outcome.
-KEPT_FAILURE = "kept_failure"
+KEPT_FAILURE = web.RequestKey("kept_failure", int)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

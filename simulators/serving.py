@@ -18,6 +18,9 @@ LOOPBACK = "127.0.0.1"
 # A handler told to hang never ends by itself; closing a simulator does not wait longer than this for it.
 SHUTDOWN_TIMEOUT_SECONDS = 0.2
 
+# accept → task → transport → handler, and one to spare.
+LOOP_TURNS_TO_ACCEPT = 4
+
 
 def listen(port: int = 0, host: str = LOOPBACK) -> socket.socket:
     """Return a listening socket; port 0 takes a free one.  Raises OSError where the port is taken."""
@@ -39,6 +42,11 @@ async def in_this_loop(app: web.Application, listener: socket.socket | None = No
         await web.SockSite(runner, listener).start()
         yield url_of(listener)
     finally:
+        # Python 3.11 leaks a connection that was accepted when its server closes: accept no more, let
+        # those accepted become connections that cleanup knows, and close only then.
+        asyncio.get_running_loop().remove_reader(listener)
+        for _ in range(LOOP_TURNS_TO_ACCEPT):
+            await asyncio.sleep(0)
         await runner.cleanup()
         listener.close()
 

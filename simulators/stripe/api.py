@@ -139,6 +139,7 @@ class Api:
             await asyncio.sleep(self.processing_seconds)
         with self.world.lock:
             self.world.request = {"id": request_id, "idempotency_key": key}
+            self.world.version = request.headers.get("Stripe-Version", API_VERSION)
             try:
                 sessions.expire_overdue(self.world)
                 answer = self._answer(request, operation, params, request_id)
@@ -146,6 +147,7 @@ class Api:
                     self.idempotency.keep(key, request.path, params, answer)
             finally:
                 self.world.request = {"id": None, "idempotency_key": None}
+                self.world.version = API_VERSION
                 if request.method != "GET":
                     self.world.store.save()
         return answer
@@ -186,7 +188,7 @@ def _respond(answer: Answer, headers: dict[str, str] | None = None) -> web.Respo
         status=answer.status,
         text=answer.text,
         content_type="application/json",
-        headers={"Request-Id": answer.request_id, "Stripe-Version": API_VERSION, **(headers or {})},
+        headers={"Request-Id": answer.request_id, **(headers or {})},
     )
 
 

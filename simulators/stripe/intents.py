@@ -1,6 +1,6 @@
 """Payment intents: created, changed, confirmed, cancelled."""
 
-from simulators.stripe import charges, forms, methods
+from simulators.stripe import charges, disputes, forms, methods
 from simulators.stripe.customers import existing
 from simulators.stripe.errors import ParameterError, StripeError
 from simulators.stripe.shapes import Object, new_id, random_text, shape
@@ -11,16 +11,10 @@ AMOUNT_MIN = 50
 AMOUNT_MAX = 99_999_999
 
 _TEXTS = ("description", "receipt_email", "statement_descriptor", "statement_descriptor_suffix")
+_OFFERING = {"payment_method_types", "allowed_payment_method_types", "excluded_payment_method_types"}
 _CONFIRMING = {"payment_method", "payment_method_data", "return_url", "off_session", "mandate_data"}
-_IGNORED = {
-    "use_stripe_sdk",
-    "shipping",
-    "payment_method_options",
-    "confirmation_method",
-    "mandate",
-    "error_on_requires_action",
-    "confirmation_token",
-}
+_IGNORED = {"shipping", "payment_method_options"}
+_IGNORED_CONFIRMING = {"use_stripe_sdk", "mandate", "error_on_requires_action", "confirmation_token"}
 UPDATABLE = frozenset(
     {
         "amount",
@@ -28,14 +22,20 @@ UPDATABLE = frozenset(
         "customer",
         "metadata",
         "payment_method",
-        "payment_method_types",
         "setup_future_usage",
+        *_OFFERING,
         *_TEXTS,
         *_IGNORED,
     }
 )
-CREATABLE = UPDATABLE | _CONFIRMING | {"confirm", "automatic_payment_methods", "capture_method"}
-CONFIRMABLE = frozenset(_CONFIRMING | _IGNORED | {"setup_future_usage", "receipt_email"})
+CREATABLE = UPDATABLE.union(
+    _CONFIRMING,
+    _IGNORED_CONFIRMING,
+    {"confirm", "automatic_payment_methods", "capture_method", "confirmation_method"},
+)
+CONFIRMABLE = frozenset(
+    {*_CONFIRMING, *_IGNORED, *_IGNORED_CONFIRMING, "setup_future_usage", "receipt_email"}
+)
 LISTABLE = frozenset({"customer", "created", "limit", "starting_after", "ending_before"})
 
 OPEN = ("requires_payment_method", "requires_confirmation", "requires_action")
@@ -52,7 +52,7 @@ def create(world: World, params: forms.Params) -> Object:
     if customer:
         existing(world, customer)
     capture = forms.one_of(params, "capture_method", ("automatic", "automatic_async"), "automatic_async")
-    types = _types(params, currency)
+    types = methods.offered(world, params, currency)
     confirming = forms.boolean(params, "confirm")
     method = _given_method(world, params)
     _check_method(method, types, needed=confirming)
@@ -95,7 +95,7 @@ def new(
         amount_capturable=0,
         amount_details={"tip": {}},
         amount_received=0,
-        automatic_payment_methods={"enabled": True, "allow_redirects": "always"} if automatic else None,
+        automatic_payment_methods={"enabled": True} if automatic else None,
         client_secret=f"{intent_id}_secret_{random_text(25)}",
         confirmation_method="automatic",
         created=world.now(),
@@ -144,8 +144,8 @@ def update(world: World, intent_id: str, params: forms.Params) -> Object:
         intent["amount"] = _amount(params)
     if "customer" in params:
         intent["customer"] = existing(world, forms.required(params, "customer"))["id"]
-    if "payment_method_types" in params:
-        intent["payment_method_types"] = _types(params, intent["currency"])
+    if params.keys() & _OFFERING:
+        intent["payment_method_types"] = methods.offered(world, params, intent["currency"])
     if method := _given_method(world, params):
         _set_method(intent, method)
     intent["metadata"] = forms.metadata(params, intent["metadata"])
@@ -179,7 +179,11 @@ def _confirm_with(world: World, intent: Object, return_url: str | None) -> Objec
         return _process(world, intent, method)
     if test.code:
         return _decline(world, intent, method, test)
-    return pay(world, intent, method)
+    pay(world, intent, method)
+    if test.disputed:
+        charge = world.store.get("charge", intent["latest_charge"])
+        disputes.open_dispute(world, charge, reason="fraudulent")
+    return intent
 
 
 def pay(world: World, intent: Object, method: Object) -> Object:
@@ -277,21 +281,6 @@ def _amount(params: forms.Params) -> int:
             "Amount must be no more than €999,999.99", code="amount_too_large", param="amount"
         )
     return amount
-
-
-def _types(params: forms.Params, currency: str) -> list[str]:
-    types = forms.sequence(params, "payment_method_types")
-    unknown = [one for one in types if one not in methods.TYPES]
-    if unknown:
-        raise ParameterError(
-            f"The simulator knows no payment method type {unknown[0]}", param="payment_method_types"
-        )
-    if "sepa_debit" in types and currency != "eur":
-        raise ParameterError(
-            "The payment method type sepa_debit supports the currency eur alone.",
-            param="payment_method_types",
-        )
-    return types or (list(methods.TYPES) if currency == "eur" else ["card"])
 
 
 def _given_method(world: World, params: forms.Params) -> Object | None:

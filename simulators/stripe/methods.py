@@ -10,6 +10,13 @@ from simulators.stripe.shapes import Object, new_id, random_text, shape
 from simulators.stripe.world import World
 
 TYPES = ("card", "sepa_debit")
+
+# Names that Stripe takes in a list of types, and the simulator then leaves out of what it offers.
+OTHER_TYPES = ("amazon_pay", "bancontact", "eps", "ideal", "klarna", "link", "p24", "paypal", "revolut_pay")
+
+# From this version on a caller filters with allowed_payment_method_types and can no longer dictate.
+TYPES_REMOVED_IN = "2026-09-30"
+
 WRITABLE = frozenset({"type", "card", "sepa_debit", "billing_details", "metadata", "allow_redisplay"})
 
 
@@ -98,6 +105,43 @@ def create(world: World, params: forms.Params) -> Object:
     if kind is None:
         raise ParameterError("Missing required param: type.", code="parameter_missing", param="type")
     return _keep(world, _test_name(kind, forms.mapping(params, kind)), params)
+
+
+def offered(world: World, params: forms.Params, currency: str) -> list[str]:
+    """Return the types a payment offers, as the call narrows them down.
+
+    `allowed_payment_method_types` keeps what fits the currency.  The older `payment_method_types`
+    dictates; calls in a version that no longer has it are refused with Stripe's own code.
+    """
+    fitting = [one for one in TYPES if one != "sepa_debit" or currency == "eur"]
+    if "payment_method_types" in params:
+        if world.version >= TYPES_REMOVED_IN:
+            raise ParameterError(
+                "The payment_method_types parameter is no longer supported in this API version. Use "
+                "dynamic payment methods or allowed_payment_method_types.",
+                code="payment_method_types_no_longer_supported",
+                param="payment_method_types",
+            )
+        given = forms.sequence(params, "payment_method_types")
+        unfit = [one for one in given if one not in fitting]
+        if unfit:
+            raise ParameterError(
+                f"The payment method type {unfit[0]} is invalid for this payment.",
+                param="payment_method_types",
+            )
+        return given
+    excluded = forms.sequence(params, "excluded_payment_method_types")
+    fitting = [one for one in fitting if one not in excluded]
+    if "allowed_payment_method_types" not in params:
+        return fitting
+    allowed = forms.sequence(params, "allowed_payment_method_types")
+    if unknown := [one for one in allowed if one not in (*TYPES, *OTHER_TYPES)]:
+        raise ParameterError(f"Invalid type: {unknown[0]}", param="allowed_payment_method_types")
+    if not set(fitting) & set(allowed):
+        raise ParameterError(
+            "No valid payment method types for this payment.", param="allowed_payment_method_types"
+        )
+    return [one for one in fitting if one in allowed]
 
 
 def resolve(world: World, given: str) -> Object:

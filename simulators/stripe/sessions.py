@@ -37,6 +37,8 @@ CREATABLE = frozenset(
         "metadata",
         "payment_intent_data",
         "payment_method_types",
+        "allowed_payment_method_types",
+        "excluded_payment_method_types",
         "expires_at",
         "ui_mode",
         *_TEXTS,
@@ -88,14 +90,14 @@ def create(world: World, params: forms.Params) -> Object:
         mode="payment",
         payment_method_collection="if_required",
         payment_method_options={},
-        payment_method_types=_types(params, lines[0]["currency"]),
+        payment_method_types=methods.offered(world, params, lines[0]["currency"]),
         payment_status="unpaid",
         phone_number_collection={"enabled": False},
         shipping_options=[],
         status="open",
         success_url=str(params["success_url"]),
         total_details={"amount_discount": 0, "amount_shipping": 0, "amount_tax": 0},
-        ui_mode="hosted",
+        ui_mode="hosted_page",
         url=f"{world.public_url}/c/pay/{session_id}",
         **{name: forms.text(params, name) for name in _TEXTS},
     )
@@ -273,16 +275,6 @@ def _expiry(world: World, params: forms.Params) -> int:
             param="expires_at",
         )
     return given
-
-
-def _types(params: forms.Params, currency: str) -> list[str]:
-    types = forms.sequence(params, "payment_method_types")
-    unknown = [one for one in types if one not in methods.TYPES]
-    if unknown:
-        raise ParameterError(
-            f"The simulator knows no payment method type {unknown[0]}", param="payment_method_types"
-        )
-    return types or (list(methods.TYPES) if currency == "eur" else ["card"])
 
 
 def _check_url(params: forms.Params, name: str, *, needed: bool) -> None:

@@ -203,7 +203,9 @@ class Webhooks:
                 await self._attempt(delivery)
                 continue
             try:
-                await asyncio.wait_for(self._wake.wait(), wait_seconds)
+                # Not wait_for, which in Python 3.11 loses a cancellation that comes with the wake-up.
+                async with asyncio.timeout(wait_seconds):
+                    await self._wake.wait()
             except TimeoutError:
                 continue
 
@@ -225,7 +227,8 @@ class Webhooks:
         body, headers = self.signed(event)
         status, error = None, ""
         try:
-            status = await asyncio.wait_for(self._post(body, headers), self.timeout_seconds)
+            async with asyncio.timeout(self.timeout_seconds):
+                status = await self._post(body, headers)
         except TimeoutError:
             error = f"no answer within {self.timeout_seconds} s"
         except aiohttp.ClientError as problem:

@@ -11,6 +11,7 @@ from simulators.stripe.shapes import Object, new_id, shape
 from simulators.stripe.store import Store
 
 API_VERSION = "2026-10-28.endive"
+"""The account's version, and what the SDK asks for; events are in it."""
 
 
 @dataclass
@@ -26,6 +27,7 @@ class World:
     clock: Callable[[], float] = field(default_factory=Clock)
     public_url: str = ""
     webhook_endpoints: int = 0
+    version: str = API_VERSION
     request: Object = field(default_factory=lambda: {"id": None, "idempotency_key": None})
     listeners: list[Callable[[Object], None]] = field(default_factory=list)
     lock: threading.RLock = field(default_factory=threading.RLock)
