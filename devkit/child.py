@@ -51,7 +51,8 @@ class Child:
         """Return when it answers.  Raises DevError, with the log's tail, when it ended or took too long."""
 
         def ready_or_gone() -> bool:
-            return not self.running or self.program.is_ready(self.pid)
+            is_ready = self.program.is_ready
+            return not self.running or is_ready is None or is_ready(self.pid)
 
         in_time = wait_until(ready_or_gone, timeout_seconds)
         if in_time and self.running:

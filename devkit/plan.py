@@ -10,7 +10,7 @@ from devkit import ports
 from devkit.errors import DevError
 from devkit.paths import ROOT, VENV_PYTHON, data_dir, has_module
 from devkit.postgres import Postgres
-from devkit.program import Program, always_ready
+from devkit.program import Program
 from devkit.valkey import Valkey
 
 DEFAULT_PORT = 3061
@@ -55,13 +55,13 @@ class Plan:
 
     def program(self, service: Service) -> Program:
         """The command that runs one process of the table."""
-        is_ready: Callable[[int], bool] = always_ready
+        is_ready = None
         if service.health_path is not None and service.url is not None:
             is_ready = answers(service.url + service.health_path)
         return self.python(service.name, service.module, *service.arguments, is_ready=is_ready)
 
     def python(
-        self, name: str, module: str, *arguments: str, is_ready: Callable[[int], bool] = always_ready
+        self, name: str, module: str, *arguments: str, is_ready: Callable[[int], bool] | None = None
     ) -> Program:
         """The command that runs a module of the tree in the plan's environment."""
         return Program(

@@ -10,11 +10,6 @@ from signal import SIGTERM, Signals
 LAUNCHER = Path(__file__).with_name("launch.py")
 
 
-def always_ready(_pid: int) -> bool:
-    """For a program that has nothing to ask."""
-    return True
-
-
 @dataclass(frozen=True)
 class Program:
     """One server to run in the foreground as our child."""
@@ -22,8 +17,11 @@ class Program:
     name: str
     argv: tuple[str, ...]
     env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
-    is_ready: Callable[[int], bool] = always_ready
-    """Given the process id, whether it answers.  Must return within two seconds and not raise."""
+    is_ready: Callable[[int], bool] | None = None
+    """Given the process id, whether it answers.  Must return within two seconds and not raise.
+
+    None where there is nothing to ask: then having lived for a second counts.
+    """
     stop_signal: Signals = SIGTERM
     stop_timeout_seconds: float = 20.0
     """How long a polite stop may take before the process is killed."""

@@ -19,6 +19,8 @@ RESTART_DELAY_MAX_SECONDS = 10.0
 WELL_AFTER_SECONDS = 10.0
 READY_POLL_SECONDS = 0.05
 READY_TIMEOUT_SECONDS = 60.0
+# For a process that nothing can be asked: one that cannot start at all has ended by then.
+SETTLED_SECONDS = 1.0
 # Before it was ever ready, this many deaths mean that it will not come up, and a person should look.
 DEATHS_AT_START_MAX = 3
 
@@ -117,8 +119,11 @@ class Supervised:
         return loop.time() - began, code
 
     async def _watch_ready(self, pid: int) -> None:
-        while not await asyncio.to_thread(self.program.is_ready, pid):
-            await asyncio.sleep(READY_POLL_SECONDS)
+        if self.program.is_ready is None:
+            await asyncio.sleep(SETTLED_SECONDS)
+        else:
+            while not await asyncio.to_thread(self.program.is_ready, pid):
+                await asyncio.sleep(READY_POLL_SECONDS)
         self._ready.set()
         self._change("ready")
 

@@ -6,13 +6,13 @@ import time
 from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
 
-from devkit import demo, runfile
+from devkit import demo, runfile, schema
 from devkit.child import log_tail
 from devkit.errors import DevError
 from devkit.leftovers import end_leftovers
 from devkit.locks import FileLock
 from devkit.logs import Console, Sink, log_file
-from devkit.paths import data_dir, has_module
+from devkit.paths import data_dir
 from devkit.plan import Plan, make_plan
 from devkit.process import Process, kill_group
 from devkit.program import Program
@@ -109,8 +109,7 @@ class Up:
         for simulator in plan.simulators:
             self._supervise(plan.program(simulator), simulator.url)
         await self._start_embedded()
-        if has_module("migrations"):
-            await self._run_to_end(plan.python("migrate", "migrations", "upgrade"))
+        await self._migrate()
         for service in plan.services:
             self._supervise(plan.program(service), service.url)
         await asyncio.gather(*self._readiness.values())
@@ -119,6 +118,14 @@ class Up:
         self._write()
         say(demo.screen(plan, token))
         say(f"ready {plan.url}")
+
+    async def _migrate(self) -> None:
+        server = self.plan.postgres
+        if server is not None and await asyncio.to_thread(schema.is_migrated, server):
+            return
+        await self._run_to_end(self.plan.python("migrate", "migrations", "upgrade"))
+        if server is not None:
+            await asyncio.to_thread(schema.note_migrated, server)
 
     def _prepare_demo(self) -> str | None:
         if any(service.name == "web" for service in self.plan.services):

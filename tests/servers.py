@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 from psycopg import sql
 
-from devkit import cluster
+from devkit import cluster, schema
 from devkit.binaries import postgres_bin
 from devkit.locks import FileLock
 from devkit.paths import LOCK_FILE, ROOT
@@ -172,11 +172,6 @@ def migrate(database_url: str) -> None:
 
 def fingerprint() -> str:
     """A name that changes with anything the golden cluster is made of."""
-    digest = hashlib.sha256()
-    sources = [path for room in ("migrations", "domain") for path in (ROOT / room).rglob("*")]
-    devkit = [ROOT / "devkit" / "cluster.py", LOCK_FILE]
-    for path in sorted([*sources, *devkit]):
-        if path.is_file() and path.suffix != ".pyc":
-            digest.update(str(path.relative_to(ROOT)).encode() + b"\0" + path.read_bytes() + b"\0")
-    digest.update(str(postgres_bin()).encode())
-    return digest.hexdigest()[:16]
+    program = hashlib.sha256(str(postgres_bin()).encode()).hexdigest()
+    code = schema.code_fingerprint(ROOT / "devkit" / "cluster.py", LOCK_FILE)
+    return f"{code[:12]}-{program[:4]}"

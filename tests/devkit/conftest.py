@@ -1,10 +1,8 @@
-"""What the tests of `./dev` share: directories that any identity may enter, an environment of their own."""
+"""What the tests of `./dev` share: an environment of their own, and patience."""
 
 import os
 import time
 from collections.abc import Callable
-
-import pytest
 
 from devkit import waiting
 
@@ -18,8 +16,7 @@ OUTSIDE = (
 )
 
 
-@pytest.fixture
-def environ() -> dict[str, str]:
+def unconfigured() -> dict[str, str]:
     """The environment of a person who has configured nothing."""
     return {name: value for name, value in os.environ.items() if name not in OUTSIDE}
 

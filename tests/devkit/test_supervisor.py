@@ -26,6 +26,15 @@ print(worker.pid, flush=True)
 signal.pause()
 """
 
+
+def at_once(_pid: int) -> bool:
+    return True
+
+
+def never(_pid: int) -> bool:
+    return False
+
+
 Supervise = Callable[..., Supervised]
 
 
@@ -34,12 +43,12 @@ def supervise(tmp_path: Path) -> Supervise:
     """Makes a supervised Python one-liner whose log is `tmp_path/logs/it.log`."""
 
     def make(
-        code: str, *, is_ready: Callable[[int], bool] | None = None, stop_seconds: float = 10.0
+        code: str, *, is_ready: Callable[[int], bool] | None = at_once, stop_seconds: float = 10.0
     ) -> Supervised:
         program = Program(
             "it",
             (sys.executable, "-c", code),
-            is_ready=is_ready or (lambda _pid: True),
+            is_ready=is_ready,
             stop_timeout_seconds=stop_seconds,
         )
         return Supervised(program, Sink("it", tmp_path, Console(shows_logs=False)))
@@ -83,15 +92,34 @@ async def test_a_killed_process_comes_back_with_another_pid(supervise: Supervise
 
 
 async def test_a_process_that_never_comes_up_is_reported_with_its_last_words(supervise: Supervise) -> None:
-    process = supervise("raise SystemExit('no such thing')", is_ready=lambda _pid: False)
+    process = supervise("raise SystemExit('no such thing')", is_ready=never)
     process.start()
     with pytest.raises(DevError, match=r"(?s)ends again and again.*no such thing"):
         await process.wait_ready()
     await process.stop()
 
 
+async def test_a_process_that_nothing_can_be_asked_is_ready_when_it_has_lived_for_a_second(
+    supervise: Supervise,
+) -> None:
+    process = supervise("import signal; signal.pause()", is_ready=None)
+    process.start()
+    await process.wait_ready()
+    await process.stop()
+
+
+async def test_a_process_that_nothing_can_be_asked_is_not_ready_when_it_ends_at_once(
+    supervise: Supervise,
+) -> None:
+    process = supervise("raise SystemExit('no such thing')", is_ready=None)
+    process.start()
+    with pytest.raises(DevError, match="ends again and again"):
+        await process.wait_ready()
+    await process.stop()
+
+
 async def test_a_process_that_runs_but_never_answers_is_reported(supervise: Supervise) -> None:
-    process = supervise("import signal; signal.pause()", is_ready=lambda _pid: False)
+    process = supervise("import signal; signal.pause()", is_ready=never)
     process.start()
     with pytest.raises(DevError, match="does not answer"):
         await process.wait_ready(timeout_seconds=0.5)

@@ -1,12 +1,14 @@
 """`./dev up` and its companions, as a person and a script use them."""
 
+import base64
 import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,8 @@ import pytest
 from devkit import ports, runfile
 from devkit.paths import ROOT
 from devkit.runfile import ProcessId, Run
-from tests.devkit.conftest import eventually
-
-START_SECONDS = 60.0
+from tests import servers
+from tests.devkit.conftest import eventually, unconfigured
 
 
 class Dev:
@@ -28,6 +29,7 @@ class Dev:
         self.port = ports.choose()
         self.environ = {**environ, "DATA_DIR": str(data), "PORT": str(self.port)}
         self.running: subprocess.Popen[str] | None = None
+        self.said = ""
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -72,9 +74,24 @@ class Dev:
         return [record.id for record in self.run_file().processes.values() if record.id is not None]
 
 
+def fresh_home() -> Path:
+    """A directory that any identity may enter."""
+    return servers.shared_home() / "own" / os.urandom(6).hex()
+
+
+@pytest.fixture(scope="module")
+def house() -> Iterator[Dev]:
+    """A service that runs in the foreground, for tests that do not stop it."""
+    person = Dev(fresh_home(), unconfigured())
+    person.said = person.up()
+    yield person
+    person.end(signal.SIGTERM)
+
+
 @pytest.fixture
-def dev(server_home: Callable[[str], Path], environ: dict[str, str]) -> Iterator[Dev]:
-    person = Dev(server_home("data"), environ)
+def dev() -> Iterator[Dev]:
+    """A person who has started nothing yet."""
+    person = Dev(fresh_home(), unconfigured())
     yield person
     person.command("down")
     if person.running is not None:
@@ -86,51 +103,86 @@ def get(url: str) -> int:
         return int(response.status)
 
 
-def test_a_day_with_the_service_in_the_foreground(dev: Dev) -> None:
-    said = dev.up()
-    url = f"http://127.0.0.1:{dev.port}"
-    assert said.endswith(f"ready {url}\n")
-    run = dev.run_file()
-    assert (run.url, run.port, run.ready, run.alive) == (url, dev.port, True, True)
-    assert (dev.data / "run.json").stat().st_mode & 0o777 == 0o600
-    assert {"postgres", "valkey", "auth"} <= run.processes.keys()
-    assert all(record.state == "ready" for record in run.processes.values())
+def test_up_ends_its_start_with_one_line_that_says_where_it_answers(house: Dev) -> None:
+    url = f"http://127.0.0.1:{house.port}"
+    assert house.said.endswith(f"ready {url}\n")
+    assert house.said.count(f"ready {url}\n") == 1
+    assert get(f"{url}/health") == 200
+
+
+def test_the_requests_on_the_screen_work_as_they_are_pasted(house: Dev) -> None:
+    requests = [line for line in house.said.splitlines() if line.startswith("curl ")]
+    assert len(requests) == 3
+    for request in requests:
+        result = subprocess.run(
+            ["bash", "-c", request + " --fail"], capture_output=True, text=True, check=False
+        )
+        assert result.returncode == 0, f"{request}\n{result.stdout}{result.stderr}"
+        json.loads(result.stdout)
+
+
+def test_run_json_tells_what_runs_to_its_owner_alone(house: Dev) -> None:
+    run = house.run_file()
+    assert (run.url, run.port) == (f"http://127.0.0.1:{house.port}", house.port)
+    assert run.ready
+    assert run.alive
+    assert (house.data / "run.json").stat().st_mode & 0o777 == 0o600
+    assert {"postgres", "valkey", "auth", "web"} <= run.processes.keys()
+    assert all(record.id is not None and record.id.alive for record in run.processes.values())
     assert get(run.urls["auth"] + "/api/auth/jwks") == 200
 
-    second = dev.command("up")
-    assert second.returncode == 1
-    assert f"already runs on {dev.data} at {url}" in second.stderr
-    status = dev.command("status")
-    assert status.returncode == 0, status.stdout
-    assert "is well" in status.stdout
-    assert dev.command("psql", "-Atc", "SELECT 6 * 7").stdout.strip() == "42"
-    assert "ready to accept connections" in dev.command("logs", "postgres").stdout
 
+def test_a_second_up_says_that_it_runs_and_does_not_hurt_it(house: Dev) -> None:
+    before = house.processes()
+    second = house.command("up")
+    assert second.returncode == 1
+    assert f"already runs on {house.data} at http://127.0.0.1:{house.port}" in second.stderr
+    assert house.processes() == before
+
+
+def test_status_psql_and_logs_speak_of_what_runs(house: Dev) -> None:
+    eventually(lambda: house.command("status").returncode == 0, "well")
+    assert "is well" in house.command("status").stdout
+    assert house.command("psql", "-Atc", "SELECT 6 * 7").stdout.strip() == "42"
+    assert "ready to accept connections" in house.command("logs", "postgres").stdout
+    assert "No log of 'nobody'" in house.command("logs", "nobody").stderr
+
+
+def test_a_token_for_anybody_can_be_had(house: Dev) -> None:
+    claims = claims_of(house.command("token", "--sub", "someone", "--role", "admin").stdout.strip())
+    assert (claims["sub"], claims["role"]) == ("someone", "admin")
+    assert claims["iss"] == house.run_file().urls["auth"]
+
+
+def test_a_child_that_is_killed_comes_back_and_the_others_stay(house: Dev) -> None:
+    before = house.run_file().processes
+    victim = before["postgres"].pid
+    assert victim is not None
+    os.kill(victim, signal.SIGKILL)
+
+    def is_back() -> bool:
+        record = house.run_file().processes["postgres"]
+        return record.restarts == before["postgres"].restarts + 1 and record.state == "ready"
+
+    eventually(is_back, "back")
+    after = house.run_file().processes
+    assert after["postgres"].pid != victim
+    assert after["auth"].pid == before["auth"].pid
+
+
+def test_ctrl_c_stops_all_in_order_and_leaves_nothing(dev: Dev) -> None:
+    dev.up()
     processes = dev.processes()
-    said = dev.end(signal.SIGINT)
-    order = re.findall(r"  (\w+) stopped", said)
-    assert order[-2:] == ["valkey", "postgres"]
+    order = re.findall(r"  (\w+) stopped", dev.end(signal.SIGINT))
     services = [name for name in ("scheduler", "workers", "web") if name in order]
     assert order[: len(services)] == services
+    assert order[-2:] == ["valkey", "postgres"]
     assert not any(process.alive for process in processes)
     assert not (dev.data / "run.json").exists()
     assert dev.command("status").returncode == 1
 
 
-def test_a_child_that_is_killed_comes_back_and_the_others_stay(dev: Dev) -> None:
-    dev.up()
-    before = dev.run_file().processes
-    victim = before["postgres"].pid
-    assert victim is not None
-    os.kill(victim, signal.SIGKILL)
-    eventually(lambda: dev.run_file().processes["postgres"].restarts == 1, "restarted")
-    eventually(lambda: dev.run_file().processes["postgres"].state == "ready", "ready")
-    after = dev.run_file().processes
-    assert after["postgres"].pid != victim
-    assert after["auth"].pid == before["auth"].pid
-
-
-def test_after_kill_9_of_the_supervisor_nothing_stays_and_the_next_start_finds_its_data(dev: Dev) -> None:
+def test_after_kill_9_nothing_stays_and_the_next_start_finds_its_data(dev: Dev) -> None:
     dev.up()
     dev.command("psql", "-c", "CREATE TABLE kept (word text)")
     processes = dev.processes()
@@ -140,50 +192,31 @@ def test_after_kill_9_of_the_supervisor_nothing_stays_and_the_next_start_finds_i
     assert status.returncode == 1
     assert "a run was killed" in status.stdout
     dev.up()
-    assert dev.command("psql", "-Atc", "SELECT count(*) FROM kept").stdout.strip() == "0"
-
-
-def test_it_starts_again_after_kill_9_of_every_process(dev: Dev) -> None:
-    dev.up()
-    processes = dev.processes()
     assert dev.running is not None
-    for pid in [dev.running.pid, *(process.pid for process in processes)]:
+    for pid in [dev.running.pid, *(process.pid for process in dev.processes())]:
         os.kill(pid, signal.SIGKILL)
     dev.running.communicate(timeout=60)
     dev.up()
+    assert dev.command("psql", "-Atc", "SELECT count(*) FROM kept").stdout.strip() == "0"
 
 
-def test_a_script_drives_it_in_the_background(dev: Dev) -> None:
+def test_scripts_drive_two_data_dirs_side_by_side_in_the_background(dev: Dev) -> None:
+    other = Dev(fresh_home(), unconfigured())
     started = dev.command("up", "--detach")
     assert started.returncode == 0, started.stdout
     assert started.stdout.endswith(f"ready http://127.0.0.1:{dev.port}\n")
-    processes = [*dev.processes(), dev.run_file().supervisor]
-    assert all(process.alive for process in processes)
-    assert dev.command("down").returncode == 0
+    assert other.command("up", "--detach").returncode == 0
+    assert not set(dev.run_file().ports.values()) & set(other.run_file().ports.values())
+    processes = [*other.processes(), other.run_file().supervisor]
+    assert other.command("down").returncode == 0
     assert not any(process.alive for process in processes)
-    again = dev.command("down")
-    assert again.returncode == 0
-    assert "Nothing runs" in again.stdout
-
-
-def test_two_data_dirs_run_side_by_side(
-    dev: Dev, server_home: Callable[[str], Path], environ: dict[str, str]
-) -> None:
-    other = Dev(server_home("other"), environ)
-    assert dev.command("up", "--detach").returncode == 0
-    try:
-        assert other.command("up", "--detach").returncode == 0
-        assert dev.command("status").returncode == 0
-        assert not set(dev.run_file().ports.values()) & set(other.run_file().ports.values())
-    finally:
-        assert other.command("down").returncode == 0
     assert dev.command("status").returncode == 0
+    again = other.command("down")
+    assert (again.returncode, again.stdout) == (0, f"Nothing runs on {other.data}.\n")
 
 
 @pytest.mark.parametrize("detached", [[], ["--detach"]])
 def test_a_taken_port_is_named_with_the_variable_that_changes_it(dev: Dev, detached: list[str]) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", dev.port)):
         result = dev.command("up", *detached)
     assert result.returncode == 1
@@ -214,17 +247,7 @@ def test_what_is_configured_is_not_started_here(dev: Dev, redis_url: str, databa
     assert (run.database_url, run.redis_url) == (database_url, redis_url)
 
 
-def test_a_token_for_anybody_can_be_had(dev: Dev) -> None:
-    dev.up()
-    token = dev.command("token", "--sub", "someone", "--role", "admin").stdout.strip()
-    assert claims_of(token)["sub"] == "someone"
-    assert claims_of(token)["role"] == "admin"
-    assert claims_of(token)["iss"] == dev.run_file().urls["auth"]
-
-
 def claims_of(token: str) -> dict[str, Any]:
-    import base64
-
     body = token.split(".")[1]
     claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(body + "=" * (-len(body) % 4)))
     return claims
