@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import ClassVar
 
 import msgspec
 from sqlalchemy import Connection
@@ -11,6 +12,7 @@ from sqlalchemy import Connection
 from domain import ledger
 from domain.errors import IdempotencyKeyReused
 from domain.ids import new_id
+from domain.jobs.kind import Job, Queue
 from domain.ledger import CountsAs, Entry, EntryType, Metadata, Posted, Posting, Replayed
 
 
@@ -55,6 +57,16 @@ class Refund(msgspec.Struct, frozen=True, kw_only=True):
     app_id: str = "system"
     metadata: Metadata | None = None
     idempotency_key: str | None = None
+
+
+class RefundCredits(Job, frozen=True, kw_only=True):
+    """The job of an internal refund.  Its result is the entry."""
+
+    kind: ClassVar[str] = "refund_credits"
+    queue: ClassVar[Queue] = Queue.MONEY
+    horizon: ClassVar[timedelta] = timedelta(days=1)
+
+    refund: Refund
 
 
 def refund(connection: Connection, wanted: Refund, *, now: datetime) -> Entry:

@@ -242,6 +242,35 @@ class PackageAnswer(Answer):
         )
 
 
+class ErrorAnswer(Answer, omit_defaults=True):
+    """Every error: the status again, a message for people, a stable code for machines."""
+
+    status_code: int
+    message: str
+    code: str
+    details: Any = None
+
+
+class JobAnswer(Answer):
+    """How a job stands; `result` is what its caller would have been answered, `error` why it was refused."""
+
+    id: UUID
+    kind: str
+    status: str
+    created_at: Timestamp
+    finished_at: Timestamp | None
+    result: Any
+    error: ErrorAnswer | None
+
+
+class PendingAnswer(Answer):
+    """Accepted and durable; the job's result will be at `Location`."""
+
+    success: bool
+    status: Annotated[str, Meta(examples=["pending"])]
+    job_id: UUID
+
+
 class HealthAnswer(Answer):
     """The process answers; nothing else was asked."""
 
@@ -255,12 +284,3 @@ class ReadyAnswer(Answer):
 
     status: str
     checks: dict[str, str]
-
-
-class ErrorAnswer(Answer, omit_defaults=True):
-    """Every error: the status again, a message for people, a stable code for machines."""
-
-    status_code: int
-    message: str
-    code: str
-    details: Any = None

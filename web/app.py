@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Final
 
@@ -9,15 +10,17 @@ import aiohttp
 from aiohttp import web
 
 from domain.settings import Settings
+from nudges.nudger import Nudger
 from web.auth import JwksCache, ServiceKeys, TokenVerifier
 from web.bodies import BATCH_BODY_BYTES_MAX
 from web.bridge import Bridge
 from web.frame import add_headers, frame
+from web.job_waiter import JobWaiter
 from web.routes import credits as credits_routes
-from web.routes import health, internal
+from web.routes import health, internal, jobs
 from web.routing import Operation, Services, register, services_key
 
-ROOMS: Final = (health.routes, credits_routes.routes, internal.routes)
+ROOMS: Final = (health.routes, credits_routes.routes, internal.routes, jobs.routes)
 
 
 def operations() -> list[Operation]:
@@ -33,19 +36,23 @@ def make_app(settings: Settings) -> web.Application:
         register(app, operation)
 
     async def services(app: web.Application) -> AsyncIterator[None]:
-        bridge = Bridge(settings)
+        nudger = Nudger(settings.redis_url)
+        bridge = Bridge(settings, nudger)
         await bridge.open()
         async with aiohttp.ClientSession() as session:
             jwks = JwksCache(settings.auth_url, session)
+            jwks.refresh_if_due()
             app[services_key] = Services(
                 settings=settings,
                 bridge=bridge,
+                job_waiter=JobWaiter(bridge),
                 tokens=TokenVerifier(settings, jwks),
                 service_keys=ServiceKeys(settings.service_keys),
             )
             yield
             await jwks.close()
         await bridge.close()
+        await asyncio.to_thread(nudger.close)
 
     app.cleanup_ctx.append(services)
     return app

@@ -150,7 +150,8 @@ class RefundReservationBody(msgspec.Struct, kw_only=True, rename="camel"):
 def parse(raw: bytes, kind: type[Body]) -> Body:
     """The body as `kind`; an empty body counts as `{}`.  Raises BadRequest naming every bad field."""
     try:
-        body: Body = _decoder(kind).decode(raw or b"{}")
+        hashable: Any = kind
+        body: Body = _decoder(hashable).decode(raw or b"{}")
     except (msgspec.DecodeError, RecursionError, ArithmeticError, UnicodeDecodeError):
         raise _explain(raw, kind) from None
     if b"\\u0000" in raw and _has_nul(msgspec.to_builtins(body, enc_hook=str, str_keys=True)):
@@ -165,12 +166,17 @@ def _decoder(kind: Any) -> msgspec.json.Decoder[Any]:
 
 def _decode_own_type(kind: type, value: Any) -> Any:
     if kind is Credits:
-        return Credits(parse_amount(value, whole=False))
+        return Credits(_plain(parse_amount(value, whole=False)))
     if kind is WholeCredits:
-        return WholeCredits(parse_amount(value, whole=True))
+        return WholeCredits(_plain(parse_amount(value, whole=True)))
     if kind is MetadataObject:
         return _metadata(value)
     raise NotImplementedError(kind)
+
+
+def _plain(amount: Decimal) -> str:
+    # `1e1` and `10.0` are `10`: one spelling for answers, and for comparing a request with its repeat.
+    return f"{amount.normalize():f}"
 
 
 def schema_of_own_type(kind: type) -> dict[str, Any]:

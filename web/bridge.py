@@ -22,6 +22,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from domain import ledger
 from domain.database import make_async_pool, make_engine, transaction
 from domain.ledger import Balance, Outcome, Posting
+from domain.nudge import Nudge
 from domain.settings import Settings
 from web.batches import Batches, Overloaded
 from web.deductions import Deductions, Outage
@@ -61,7 +62,8 @@ _LOST_RACES: Final = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueVio
 class Bridge:
     """The front's way to the domain.  Open it, use it, close it, all in one event loop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, nudge: Nudge) -> None:
+        self._nudge = nudge
         # The name tells our connections from those of another process, when one of them has to be ended.
         name = f"mana-web-{os.urandom(4).hex()}"
         self.engine: Engine = make_engine(settings.database_url, pool_size=THREADS, application_name=name)
@@ -113,7 +115,7 @@ class Bridge:
         attempt = 1
         while True:
             try:
-                with transaction(self.engine) as connection:
+                with transaction(self.engine, self._nudge) as connection:
                     return work(connection, datetime.now(UTC))
             except NoConnection as error:
                 raise Outage("no connection") from error

@@ -43,6 +43,7 @@ REFUSALS: Final[dict[type[Refusal], Look]] = {
     errors.ReservationNotFound: Look(404, "Reservation not found"),
     errors.ReservationNotOpen: Look(400, "Cannot {action} reservation in status: {status}"),
     errors.ReservationExpired: Look(400, "Cannot {action} reservation in status: {status}"),
+    errors.JobNotFound: Look(404, "Job not found"),
 }
 """Every refusal of the domain; a test proves the table complete, and docs/errors.md is made from it."""
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -17,6 +18,7 @@ from web.auth import Caller, ServiceKeys, TokenVerifier
 from web.bodies import BODY_BYTES_MAX, parse
 from web.bridge import Bridge
 from web.errors import ADMIN_ONLY, WrongServiceKey
+from web.job_waiter import JobWaiter
 
 
 class Access(StrEnum):
@@ -34,6 +36,7 @@ class Services:
 
     settings: Settings
     bridge: Bridge
+    job_waiter: JobWaiter
     tokens: TokenVerifier
     service_keys: ServiceKeys
 
@@ -69,7 +72,10 @@ class Query:
 
 @dataclass(frozen=True, kw_only=True)
 class Operation:
-    """A route: `answer` is the type of what the handler returns, sent as JSON with `status`."""
+    """A route: `answer` is the type of what the handler returns, sent as JSON with `status`.
+
+    `further` are the types of answers that it gives with other statuses, beside the refusals.
+    """
 
     method: str
     path: str
@@ -82,6 +88,7 @@ class Operation:
     refusals: tuple[type[Refusal], ...]
     queries: tuple[Query, ...]
     body_bytes_max: int
+    further: Mapping[int, Any]
 
 
 @dataclass
@@ -105,6 +112,7 @@ class Routes:
         refusals: tuple[type[Refusal], ...] = (),
         queries: tuple[Query, ...] = (),
         body_bytes_max: int = BODY_BYTES_MAX,
+        further: Mapping[int, Any] = MappingProxyType({}),
     ) -> Callable[[H], H]:
         """Declare the decorated handler as the route `method` `prefix + path`."""
 
@@ -122,6 +130,7 @@ class Routes:
                     refusals=refusals,
                     queries=queries,
                     body_bytes_max=body_bytes_max,
+                    further=further,
                 )
             )
             return handler

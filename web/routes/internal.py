@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
+from aiohttp import web
 from sqlalchemy import Connection
 
-from domain import ledger, reservations, spending
+from domain import jobs, ledger, reservations, spending
 from domain.amounts import wire_amount
 from domain.errors import (
     BalanceNotFound,
@@ -21,7 +22,6 @@ from domain.errors import (
 from domain.idempotency import Answer
 from web.answers import (
     BalanceAnswer,
-    BalanceLeft,
     BalanceRowAnswer,
     BatchItemAnswer,
     CommitAnswer,
@@ -30,7 +30,6 @@ from web.answers import (
     RefundAnswer,
     RefundReservationAnswer,
     ReserveAnswer,
-    TransactionAnswer,
     UseAnswer,
     UseBatchAnswer,
     timestamp,
@@ -51,6 +50,7 @@ from web.bodies import (
 )
 from web.deductions import Outage
 from web.errors import Wrong, wrong_of
+from web.job_waiting import answer_job
 from web.once import once
 from web.routes.uses import answer_of, posting_of
 from web.routing import Access, Call, Routes
@@ -137,24 +137,21 @@ def _refused(wrong: Wrong) -> BatchItemAnswer:
     answer=RefundAnswer,
     refusals=(BalanceNotFound, BalanceTooLarge, IdempotencyKeyReused),
 )
-async def refund(call: Call) -> RefundAnswer:
-    """Give credits back for an operation that failed."""
+async def refund(call: Call) -> web.Response:
+    """Give credits back for an operation that failed: a job, whose end is waited for (`Prefer: wait=N`)."""
     body: RefundBody = call.body
-    wanted = spending.Refund(
-        user_id=body.user_id,
-        amount=+body.amount,
-        description=body.description,
-        app_id=body.app_id or "system",
-        metadata=body.metadata,
-        idempotency_key=idempotency_key(call.request, body.idempotency_key),
+    job = spending.RefundCredits(
+        refund=spending.Refund(
+            user_id=body.user_id,
+            amount=+body.amount,
+            description=body.description,
+            app_id=body.app_id or "system",
+            metadata=body.metadata,
+            idempotency_key=idempotency_key(call.request, body.idempotency_key),
+        )
     )
-    entry = await call.services.bridge.run(
-        lambda connection, now: spending.refund(connection, wanted, now=now)
-    )
-    return RefundAnswer(
-        success=True,
-        transaction=TransactionAnswer.of(entry),
-        new_balance=BalanceLeft(balance=wire_amount(entry.balance_after)),
+    return await answer_job(
+        call, lambda connection, now: jobs.add_job(connection, job, now=now, user_id=body.user_id)
     )
 
 

@@ -6,10 +6,11 @@ Adding a kind: its class stands in the room that owns the work; its handler is o
 from __future__ import annotations
 
 from domain.jobs import Handler
+from workers.actors import credits as credit_actors
 from workers.actors import upkeep
 from workers.parts import Parts
 
 
 def all_handlers(parts: Parts) -> list[Handler]:
     """One handler for each kind."""
-    return [*upkeep.handlers(parts)]
+    return [*credit_actors.handlers(parts), *upkeep.handlers(parts)]
