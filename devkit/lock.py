@@ -10,11 +10,12 @@ from devkit.paths import LOCK_FILE, ROOT, VENV
 from devkit.screen import progress
 
 UV = VENV / "bin" / "uv"
-EXPORT = ("--format", "requirements-txt", "--all-groups", "--no-emit-project", "--no-header", "--quiet")
+EXPORT = ("export", "--format", "requirements-txt", "--no-emit-project", "--no-header", "--quiet")
+IMAGE_LOCK = ROOT / "deploy" / "requirements.lock"
 
 
 def lock() -> None:
-    """Write requirements.lock from pyproject.toml, and the lock of the installer itself, with hashes.
+    """Write the locks, with hashes: of everything, of what the image needs, of the installer itself.
 
     Raises DevError when versions cannot be found, or when a file would name a registry: the checkout
     must install wherever its reader gets packages from.
@@ -26,7 +27,8 @@ def lock() -> None:
         by_product = ROOT / "uv.lock"
         by_product.unlink(missing_ok=True)
         try:
-            packages = _uv("export", *EXPORT)
+            packages = _uv(*EXPORT, "--all-groups")
+            image = _uv(*EXPORT, "--no-dev")
         finally:
             by_product.unlink(missing_ok=True)
         installer = _uv(
@@ -39,7 +41,7 @@ def lock() -> None:
             "-",
             stdin="uv\n",
         )
-    for path, content in ((LOCK_FILE, packages), (INSTALLER_LOCK, installer)):
+    for path, content in ((LOCK_FILE, packages), (IMAGE_LOCK, image), (INSTALLER_LOCK, installer)):
         _replace(path, content)
 
 
