@@ -22,7 +22,8 @@
 --
 -- Balance rows are locked in the order of user ids before anything is read, and each statement below sees
 -- what was committed before it began (READ COMMITTED): so keys used by a transaction that held the lock
--- before us are seen.  The planner settings keep to index look-ups, which are right for any list this
+-- before us are seen.  A balance that came into being after that is seen too, but nobody's lock is on it:
+-- only those in `locked` count.  The planner settings keep to index look-ups, which are right for any list this
 -- short; a plan made while the tables were empty would otherwise scan them for ever.
 CREATE OR REPLACE FUNCTION credits.post(
     postings json,
@@ -51,6 +52,9 @@ DECLARE
     earned_change numeric[] := nothing;
     spent_change numeric[] := nothing;
     account record;                       -- one person, to be locked
+    locked text[] := '{}';                -- whose balances are locked, in the order of user ids
+    next_locked integer := 1;
+    is_locked boolean;
     item record;                          -- one posting, with the person's balance as it was found
     person text;                          -- whose running balance the next five are
     spendable numeric; held numeric; earned numeric; spent numeric; made bigint;
@@ -76,12 +80,15 @@ BEGIN
                 ON CONFLICT (user_id) DO UPDATE SET version = b.version WHERE false;
             ELSE
                 PERFORM FROM credits.balances b WHERE b.user_id = account.user_id FOR NO KEY UPDATE;
+                CONTINUE WHEN NOT FOUND;
             END IF;
+            locked := locked || account.user_id;
         END LOOP;
     ELSE
-        PERFORM FROM credits.balances b
-        WHERE b.user_id IN (SELECT p.user_id FROM json_to_recordset(postings) AS p(user_id text))
-        ORDER BY b.user_id FOR NO KEY UPDATE;
+        locked := ARRAY(
+            SELECT b.user_id FROM credits.balances b
+            WHERE b.user_id IN (SELECT p.user_id FROM json_to_recordset(postings) AS p(user_id text))
+            ORDER BY b.user_id FOR NO KEY UPDATE);
     END IF;
 
     -- Decide, person by person.
@@ -90,7 +97,6 @@ BEGIN
                CASE WHEN p.posting_key IS NOT NULL THEN
                    lag(p.position) OVER (PARTITION BY p.user_id, p.posting_key ORDER BY p.position)
                END AS previous,
-               b.user_id IS NOT NULL AS has_balance,
                b.balance, b.held, b.total_earned, b.total_spent, b.version,
                e.id IS NOT NULL AS is_used_before
         FROM ROWS FROM (
@@ -105,13 +111,16 @@ BEGIN
         at := item.position;
         IF person IS DISTINCT FROM item.user_id THEN
             person := item.user_id;
+            is_locked := locked[next_locked] IS NOT DISTINCT FROM person;
+            IF is_locked THEN next_locked := next_locked + 1; END IF;
             spendable := item.balance; held := item.held;
             earned := item.total_earned; spent := item.total_spent; made := item.version;
         END IF;
         after := spendable + item.amount - item.held_change;
 
-        IF NOT item.has_balance THEN
+        IF NOT is_locked THEN
             outcome[at] := 'no_balance';
+            CONTINUE;
         ELSIF item.is_used_before THEN
             outcome[at] := 'replayed';
         ELSIF outcome[item.previous] = 'posted' THEN
