@@ -15,6 +15,7 @@ POST   /_control/webhooks/{what}          pause · resume · lose · keep · del
 import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 from aiohttp import web
 
@@ -60,6 +61,8 @@ class Control:
                 )
                 answer_text = json.dumps(answer)
             except StripeError as error:
+                if from_form:
+                    raise web.HTTPSeeOther(f"/?{urlencode({'problem': error.message})}") from error
                 return web.json_response(error.body(), status=error.status)
             finally:
                 simulator.world.store.save()

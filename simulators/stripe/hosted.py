@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from simulators.pages import page
-from simulators.stripe import sessions
+from simulators.stripe import refunds, sessions
 from simulators.stripe.errors import StripeError
 from simulators.stripe.shapes import Object
 
@@ -85,11 +85,13 @@ class Hosted:
             raise web.HTTPSeeOther(_success_url(session))
         return self._checkout_page(session, error=(intent["last_payment_error"] or {}).get("message", ""))
 
-    async def _index(self, _: web.Request) -> web.Response:
+    async def _index(self, request: web.Request) -> web.Response:
         with self.world.lock:
             store = self.world.store
             return page(
                 "stripe",
+                problem=request.query.get("problem", ""),
+                charged_back={one["charge"] for one in store.all("dispute") if refunds.charged_back(one)},
                 intents=store.all("payment_intent")[: -SHOWN_MAX - 1 : -1],
                 sessions=[one for one in store.all("checkout.session") if one["status"] == "open"][::-1],
                 charges=store.objects.get("charge", {}),

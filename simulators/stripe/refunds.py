@@ -133,18 +133,16 @@ def _charge_of(world: World, params: forms.Params) -> Object:
             "This payment does not have a successful charge to refund.",
             code="charge_not_refundable" if charge_id else "payment_intent_unexpected_state",
         )
-    if _charged_back(world, charge):
+    if any(one["charge"] == charge["id"] and charged_back(one) for one in world.store.all("dispute")):
         raise StripeError(
             f"Charge {charge['id']} has been charged back; cannot issue a refund.", code="charge_disputed"
         )
     return charge
 
 
-def _charged_back(world: World, charge: Object) -> bool:
-    return any(
-        one["charge"] == charge["id"] and not one["is_charge_refundable"] and one["status"] != "won"
-        for one in world.store.all("dispute")
-    )
+def charged_back(dispute: Object) -> bool:
+    """Tell whether a dispute has taken its charge's money, so that it cannot be refunded as well."""
+    return not dispute["is_charge_refundable"] and dispute["status"] != "won"
 
 
 def _amount(params: forms.Params, charge: Object) -> int:

@@ -150,6 +150,7 @@ def test_three_d_secure_leads_to_the_bank_and_back(
     assert "Is this payment yours?" in requests.get(challenge, timeout=5).text
     failed = requests.post(challenge, data={"button": "fail"}, timeout=5)
     assert "unable to authenticate" in failed.text
+    assert f'action="/c/pay/{session.id}"' in failed.text, "the next attempt is made on Checkout's page"
     assert simulator.get(session.id)["status"] == "open"
     challenge = simulator.url + press(session, "three_d_secure").headers["Location"]
     done = requests.post(challenge, data={"button": "complete"}, allow_redirects=False, timeout=5)

@@ -97,3 +97,10 @@ def test_the_index_shows_payments_with_buttons_that_work(client: stripe.StripeCl
     )
     assert "Refund 10.00 EUR" in form.text, "the form leads back to the index"
     assert client.v1.payment_intents.retrieve(intent.id).status == "succeeded"
+
+
+def test_a_button_that_comes_too_late_says_so_on_the_index(client: stripe.StripeClient, url: str) -> None:
+    intent = client.v1.payment_intents.create({"amount": 1000, "currency": "eur"})
+    page = requests.post(f"{url}/_control/objects/{intent.id}/succeed", data={"x": "1"}, timeout=5)
+    assert page.status_code == 200
+    assert "status is requires_payment_method and not processing" in page.text
