@@ -33,6 +33,13 @@ def list_all(world: World, params: forms.Params) -> Object:
     )
 
 
+def forget_old(world: World) -> None:
+    """Drop the delivered events that the API lists no more, so that a kept store does not grow for ever."""
+    store = world.store
+    kept = [one for one in store.all("event") if _kept(world, one) or one["id"] in store.undelivered]
+    store.objects["event"] = {one["id"]: one for one in kept}
+
+
 def _kept(world: World, event: Object) -> bool:
     return bool(event["created"] > world.now() - KEPT_SECONDS)
 

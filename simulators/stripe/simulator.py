@@ -11,7 +11,7 @@ from aiohttp import web
 
 from simulators import serving
 from simulators.faults import Faults, Handler
-from simulators.stripe import commands, disputes, prices, refunds, sessions
+from simulators.stripe import commands, disputes, events, prices, refunds, sessions
 from simulators.stripe.api import Api
 from simulators.stripe.clock import Clock
 from simulators.stripe.control import Control
@@ -51,6 +51,7 @@ class StripeSimulator:
         self.clock = clock or Clock()
         self.world = World(Store(directory), clock=self.clock, public_url=public_url)
         self.world.webhook_endpoints = 1 if webhook_url else 0
+        events.forget_old(self.world)
         self.webhooks = Webhooks(self.world, url=webhook_url, secrets=webhook_secrets, **webhook_options)
         self.api = Api(self.world)
         self.faults = Faults()
@@ -143,6 +144,15 @@ class StripeSimulator:
     def close_dispute(self, dispute_id: str, *, won: bool) -> Object:
         """The bank decides a dispute."""
         return self._do(lambda: disputes.close(self.world, dispute_id, won=won))
+
+    def duplicate_event(self, event_id: str) -> Object:
+        """Make a second event with an id of its own that says the same, as Stripe sometimes does."""
+
+        def emit() -> Object:
+            event = self.world.store.get("event", event_id)
+            return self.world.emit(event["type"], event["data"]["object"])
+
+        return self._do(emit)
 
     def add_price(self, price_id: str, unit_amount: int) -> Object:
         """Keep a price of `unit_amount` euro cents under an id that a package names."""

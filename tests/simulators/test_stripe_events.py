@@ -1,9 +1,12 @@
 """Events as the API lists them."""
 
+from pathlib import Path
+
 import pytest
 import stripe
 
-from simulators.stripe import StripeSimulator
+from simulators.stripe import Clock, StripeSimulator
+from tests.simulators.conftest import client_for
 
 
 def make_customers(client: stripe.StripeClient, count: int) -> list[str]:
@@ -79,6 +82,26 @@ def test_events_are_forgotten_after_thirty_days(
     assert client.v1.events.list().data == []
     with pytest.raises(stripe.InvalidRequestError):
         client.v1.events.retrieve(event_id)
+
+
+def test_a_kept_store_starts_without_the_events_it_would_not_list(tmp_path: Path) -> None:
+    clock = Clock(1_700_000_000)
+    old = StripeSimulator(directory=tmp_path, clock=clock)
+    with old.on_a_thread(), client_for(old.url) as client:
+        make_customers(client, 2)
+        clock.advance(20 * 86400)
+        make_customers(client, 1)
+    clock.advance(11 * 86400)
+    again = StripeSimulator(directory=tmp_path, clock=clock)
+    assert (len(again.events()), len(again.all("customer"))) == (1, 3)
+
+
+def test_one_thing_may_be_told_by_two_events(client: stripe.StripeClient, simulator: StripeSimulator) -> None:
+    simulator.pay(client.v1.payment_intents.create({"amount": 500, "currency": "eur"}).id)
+    first = simulator.events("payment_intent.succeeded")[0]
+    second = simulator.duplicate_event(first["id"])
+    assert second["id"] != first["id"]
+    assert second["data"]["object"] == first["data"]["object"]
 
 
 def test_a_limit_out_of_bounds_and_an_unknown_cursor_are_refused(client: stripe.StripeClient) -> None:
