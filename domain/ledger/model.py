@@ -48,7 +48,7 @@ class ModelLedger:
         after = account.balance + posting.amount - posting.held_change
         if after < 0 and after < account.balance and not posting.may_overdraw:
             return "insufficient"
-        if after > BALANCE_MAX:
+        if posting.amount > 0 and after + account.held + posting.held_change > BALANCE_MAX:
             return "too_large"
         match posting.counts_as:
             case CountsAs.EARNED:

@@ -93,6 +93,8 @@ async def post_async(
 def _parameters(postings: Sequence[Posting], now: datetime) -> tuple[str, datetime, Decimal]:
     if len(postings) > POSTINGS_PER_CALL_MAX:
         raise ValueError(f"{len(postings)} postings in one call; the most is {POSTINGS_PER_CALL_MAX}")
+    if any(posting.posting_key is not None and not posting.amount for posting in postings):
+        raise ValueError("a posting key with an amount of zero: there is no entry to keep it")
     return _encoder.encode(postings).decode(), now, BALANCE_MAX
 
 

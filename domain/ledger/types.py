@@ -43,7 +43,7 @@ class Posting(msgspec.Struct, frozen=True, kw_only=True):
     `amount` is what the entry says, in credits: above zero gives, below zero takes, zero writes no entry.
     `held_change` moves credits between what can be spent and what is set aside in reservations; what can be
     spent changes by `amount - held_change`.
-    `posting_key` names the operation and its key; it takes effect once per person.
+    `posting_key` names the operation and its key; it takes effect once per person, and is kept in the entry.
     """
 
     id: UUID
@@ -125,7 +125,7 @@ class NoBalance(msgspec.Struct, frozen=True):
 
 
 class TooLarge(msgspec.Struct, frozen=True):
-    """Refused: the balance would pass BALANCE_MAX."""
+    """Refused: the balance, with what is set aside, would pass BALANCE_MAX."""
 
 
 Outcome = Posted | Replayed | Insufficient | NoBalance | TooLarge

@@ -15,7 +15,8 @@
 --   1. a posting whose key the person has used is replayed: nothing changes;
 --   2. a person without a balance is refused, unless the posting may create it;
 --   3. spendable = balance + amount - held_change; below zero and lower than before is insufficient,
---      unless the posting may overdraw (taking back what was paid back); above the limit is too large;
+--      unless the posting may overdraw (taking back what was paid back); an amount that lifts the balance, with
+--      what is set aside, above the limit is too large;
 --   4. else the balance moves on one version, and an entry is written when amount is not zero.
 --
 -- `credits.posting` tells the triggers of revision 0002 that the change comes through the door.
@@ -129,7 +130,7 @@ BEGIN
             outcome[at] := 'replayed'; same_as[at] := same_as[item.previous];
         ELSIF after < 0 AND after < spendable AND NOT item.may_overdraw THEN
             outcome[at] := 'insufficient';
-        ELSIF after > balance_max THEN
+        ELSIF item.amount > 0 AND after + held + item.held_change > balance_max THEN
             outcome[at] := 'too_large';
         ELSE
             outcome[at] := 'posted';
@@ -182,7 +183,7 @@ BEGIN
     FROM ROWS FROM (
         json_to_recordset(postings) AS (user_id text, type text, amount numeric, app_id text)
     ) WITH ORDINALITY AS p(user_id, type, amount, app_id, position)
-    WHERE outcome[p.position] = 'posted' AND p.type = 'usage';
+    WHERE outcome[p.position] = 'posted' AND p.type = 'usage' AND p.amount <> 0;
 
     IF 'replayed' = ANY (outcome) THEN
         SELECT json_agg(json_build_object('position', p.position, 'entry', e))::text INTO first_entries
