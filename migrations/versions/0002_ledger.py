@@ -167,6 +167,14 @@ BEGIN
         jsonb_build_object('source', 'direct_write', 'by', current_user), clock_timestamp(), clock_timestamp());
     RETURN NULL;
 END $$;
+-- A script that sets `version` too may set it back, and versions would then be given twice: it stays.
+CREATE FUNCTION credits.keep_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.version := OLD.version;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER version_stays BEFORE UPDATE ON credits.balances FOR EACH ROW
+    WHEN (NEW.version < OLD.version) EXECUTE FUNCTION credits.keep_version();
 CREATE TRIGGER direct_insert AFTER INSERT ON credits.balances FOR EACH ROW
     WHEN ((NEW.balance, NEW.held, NEW.total_earned, NEW.total_spent) <> (0, 0, 0, 0))
     EXECUTE FUNCTION credits.record_direct_write();
@@ -185,7 +193,7 @@ END $$;
 CREATE TRIGGER entries_by_the_door BEFORE INSERT ON credits.transactions FOR EACH STATEMENT
     WHEN (current_setting('credits.posting', true) IS DISTINCT FROM 'on')
     EXECUTE FUNCTION credits.refuse_entry_change();
-CREATE TRIGGER entries_stay BEFORE DELETE OR UPDATE OF
+CREATE TRIGGER entries_stay BEFORE DELETE OR TRUNCATE OR UPDATE OF
     id, type, status, amount, balance_before, balance_after, held_after, version, earned_change, spent_change,
     created_at
     ON credits.transactions FOR EACH STATEMENT EXECUTE FUNCTION credits.refuse_entry_change();
@@ -195,6 +203,7 @@ CREATE TRIGGER entries_stay BEFORE DELETE OR UPDATE OF
 BACK = """
 DROP FUNCTION IF EXISTS credits.post(json, timestamptz, numeric);
 DROP FUNCTION credits.record_direct_write() CASCADE;
+DROP FUNCTION credits.keep_version() CASCADE;
 DROP FUNCTION credits.refuse_entry_change() CASCADE;
 DROP INDEX credits.transactions_user_id_version_key, credits.transactions_user_id_posting_key_key,
     credits.reservations_open_by_expiry, credits.reservations_open_by_user, credits.usage_stats_rolled_up_key;
