@@ -35,16 +35,11 @@ def test_a_use_takes_from_the_balance_and_counts_as_spent(engine: Engine) -> Non
     post(engine, give("anna", 10))
     [outcome] = post(engine, take("anna", "0.1", metadata={"model": "x"}, idempotency_key="k"))
     assert isinstance(outcome, Posted)
-    assert (outcome.balance, outcome.total_earned, outcome.total_spent) == (
-        Decimal("9.9"),
-        10,
-        Decimal("0.1"),
-    )
+    figures = [outcome.balance, outcome.total_earned, outcome.total_spent]
+    assert figures == [Decimal("9.9"), 10, Decimal("0.1")]
     [entry, _] = entries(engine, "anna")
     assert entry == outcome.entry
-    assert (entry.amount, entry.balance_before, entry.balance_after) == tuple(
-        map(Decimal, ("-0.1", "10", "9.9"))
-    )
+    assert [entry.amount, entry.balance_before, entry.balance_after] == [Decimal("-0.1"), 10, Decimal("9.9")]
     assert (entry.version, entry.status, entry.created_at, entry.completed_at) == (2, "completed", NOW, NOW)
     assert (entry.metadata, entry.idempotency_key) == ({"model": "x"}, "k")
 
