@@ -32,6 +32,8 @@ def parse_amount(value: object, *, whole: bool) -> Decimal:
     """
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         raise NotAnAmount("must be a number")
+    if isinstance(value, Decimal) and value.is_nan():
+        raise NotAnAmount("must be a number")
     if not value > 0:
         raise NotAnAmount("must be greater than 0")
     if value > AMOUNT_MAX:
@@ -46,5 +48,5 @@ def parse_amount(value: object, *, whole: bool) -> Decimal:
 
 def wire_amount(amount: Decimal) -> Decimal:
     """The amount as the contract writes it: without a fraction when it is whole, else without trailing zeros."""
-    whole = amount.to_integral_value()
-    return whole if whole == amount else amount.normalize()
+    whole = int(amount)  # which leaves neither an exponent nor a sign before zero
+    return Decimal(whole) if whole == amount else amount.normalize()
