@@ -68,12 +68,14 @@ def _stamp() -> str:
 
 
 def _venv_is_usable() -> bool:
-    """Whether there is an environment made here whose Python runs and has pip."""
-    if not VENV_PYTHON.exists():
+    """Whether there is an environment whose Python runs and has pip, and that was made at this very place."""
+    pip = VENV / "bin" / "pip"
+    if not VENV_PYTHON.exists() or not pip.exists():
         return False
-    ask = "import sys, pip; print(sys.prefix)"
-    answer = subprocess.run([VENV_PYTHON, "-c", ask], capture_output=True, text=True, check=False)
-    return answer.returncode == 0 and Path(answer.stdout.strip()) == VENV
+    # The scripts name their Python by its full path: those of a checkout that was moved point to nowhere.
+    if str(VENV_PYTHON.parent) not in pip.read_text():
+        return False
+    return subprocess.run([VENV_PYTHON, "-c", "import pip"], capture_output=True, check=False).returncode == 0
 
 
 def _make_venv() -> None:
@@ -92,21 +94,18 @@ def _get_uv() -> bool:
     """Install uv, which is four times as fast as pip; False when it cannot be had."""
     if (VENV / "bin" / "uv").exists():
         return True
-    with progress("Getting the installer (uv)"):
-        return _logged([*_pip_install(), "--requirement", str(INSTALLER_LOCK)])
+    return _logged("Getting the installer (uv)", [*_pip_install(), "--requirement", str(INSTALLER_LOCK)])
 
 
 def _sync_with_uv() -> bool:
     command = [str(VENV / "bin" / "uv"), "pip", "sync", "--require-hashes", "--python", str(VENV_PYTHON)]
-    with progress("Installing the packages of requirements.lock"):
-        return _logged([*command, str(LOCK_FILE)])
+    return _logged("Installing the packages of requirements.lock", [*command, str(LOCK_FILE)])
 
 
 def _install_with_pip() -> None:
     say("uv did not work here; trying pip, which is slower.")
-    with progress("Installing the packages of requirements.lock with pip"):
-        done = _logged([*_pip_install(), "--requirement", str(LOCK_FILE)])
-    if not done:
+    command = [*_pip_install(), "--requirement", str(LOCK_FILE)]
+    if not _logged("Installing the packages of requirements.lock with pip", command):
         tail = LOG.read_text(errors="replace")[-LOG_TAIL_BYTES:]
         raise DevError(f"The packages could not be installed; the end of {LOG}:\n{tail}")
 
@@ -116,13 +115,14 @@ def _pip_install() -> list[str]:
     return [str(VENV_PYTHON), "-m", "pip", "install", *options]
 
 
-def _logged(command: list[str]) -> bool:
+def _logged(what: str, command: list[str]) -> bool:
     """Run a command, its output going to the log; whether it succeeded."""
     environment = {**os.environ, **UV_ENVIRONMENT, "VIRTUAL_ENV": str(VENV)}
-    with LOG.open("a") as log:
+    with progress(what) as step, LOG.open("a") as log:
         log.write(f"$ {' '.join(command)}\n")
         log.flush()
         result = subprocess.run(
             command, env=environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL, check=False
         )
-    return result.returncode == 0
+        step.succeeded = result.returncode == 0
+    return step.succeeded

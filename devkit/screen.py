@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 TICK_SECONDS = 0.5
@@ -33,9 +34,16 @@ def say(text: str = "") -> None:
         sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115  # stays open to the end
 
 
+@dataclass
+class Step:
+    """What `progress` is told about the work it shows."""
+
+    succeeded: bool = True
+
+
 @contextmanager
-def progress(what: str) -> Iterator[None]:
-    """Say that `what` is going on, for how long, and how long it took."""
+def progress(what: str) -> Iterator[Step]:
+    """Say that `what` is going on, for how long, and how long it took; the work may set `succeeded`."""
     began = time.monotonic()
     done = threading.Event()
 
@@ -51,15 +59,18 @@ def progress(what: str) -> Iterator[None]:
         ticking.start()
     else:
         say(f"  {what} …")
-    outcome = "failed after"
+    step = Step()
     try:
-        yield
-        outcome = "done in"
+        yield step
+    except BaseException:
+        step.succeeded = False
+        raise
     finally:
         done.set()
         if ticking.is_alive():
             ticking.join()
             sys.stdout.write("\r\x1b[K")
+        outcome = "done in" if step.succeeded else "failed after"
         say(f"  {what}: {outcome} {time.monotonic() - began:.1f} s")
 
 
