@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
@@ -18,6 +19,10 @@ BATCH_SIZES: Final = Histogram(
 BATCHES_WAITING: Final = Gauge("mana_batch_waiting", "Items waiting for the next batch.", ["batch"])
 
 
+STALLED_SECONDS: Final = 0.05
+"""A batch takes a few milliseconds; one under way for so long is waiting for something."""
+
+
 class Overloaded(Exception):
     """More is waiting than may wait.  Nothing was done; trying again later makes sense."""
 
@@ -25,7 +30,8 @@ class Overloaded(Exception):
 class Batches(Generic[Item, Result]):
     """Collects items and hands them to `work` in lists; each caller gets the result of its own item.
 
-    At most `batch_max` items a list, `in_flight_max` lists at once, `waiting_max` items waiting.
+    At most `batch_max` items a list, `in_flight_max` lists at once, `waiting_max` items waiting;
+    `worthwhile` items that wait make a list of their own beside one under way.
     """
 
     def __init__(
@@ -35,11 +41,14 @@ class Batches(Generic[Item, Result]):
         *,
         batch_max: int,
         in_flight_max: int,
+        worthwhile: int,
         waiting_max: int,
     ) -> None:
         self._work = work
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
+        self._worthwhile = worthwhile
+        self._last_start = 0.0
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -52,9 +61,22 @@ class Batches(Generic[Item, Result]):
             raise Overloaded
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if len(self._in_flight) < self._in_flight_max:
+        if self._is_another_batch_due():
             self._start()
         return future
+
+    def _is_another_batch_due(self) -> bool:
+        """One batch at a time makes the longest ones, which are the cheapest by the item.
+
+        Another goes beside it when it would be long itself, or when those under way take unusually long: they
+        may be waiting for a lock that the items waiting now do not need.
+        """
+        if not self._in_flight:
+            return True
+        if len(self._in_flight) >= self._in_flight_max:
+            return False
+        is_long = len(self._waiting) >= self._worthwhile
+        return is_long or time.monotonic() - self._last_start > STALLED_SECONDS
 
     async def drain(self) -> None:
         """Wait until nothing is waiting or under way."""
@@ -70,6 +92,7 @@ class Batches(Generic[Item, Result]):
             # The task begins after the requests that the event loop read together with its first one.
             while self._waiting:
                 size = min(len(self._waiting), self._batch_max)
+                self._last_start = time.monotonic()
                 batch = [self._waiting.popleft() for _ in range(size)]
                 self._sizes.observe(size)
                 await self._answer(batch)
