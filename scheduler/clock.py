@@ -58,6 +58,10 @@ class Scheduler:
         """Tick until `stop` is set, then let another lead."""
         while not stop.wait(TICK_SECONDS):
             self.tick()
+        self.leave()
+
+    def leave(self) -> None:
+        """Let another lead, and say good-bye."""
         self._leadership.release()
         try:
             with transaction(self._engine) as connection:

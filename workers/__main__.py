@@ -10,12 +10,14 @@ from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
 from workers.actors import all_handlers
 from workers.master import run_children
-from workers.process import HandlersOf, run_process
+from workers.process import DRAIN_SECONDS, HandlersOf, run_process
 
 CHILD = "--child"
 
 
-def main(arguments: list[str], handlers_of: HandlersOf = all_handlers) -> int:
+def main(
+    arguments: list[str], handlers_of: HandlersOf = all_handlers, drain_seconds: float = DRAIN_SECONDS
+) -> int:
     """Run until a signal comes; the exit code."""
     try:
         settings = read_settings()
@@ -29,7 +31,7 @@ def main(arguments: list[str], handlers_of: HandlersOf = all_handlers) -> int:
     if settings.worker_processes > 1 and CHILD not in arguments:
         command = [sys.executable, *sys.orig_argv[1:], CHILD]
         return run_children(command, settings.worker_processes, stop)
-    return run_process(settings, stop, handlers_of=handlers_of)
+    return run_process(settings, stop, handlers_of=handlers_of, drain_seconds=drain_seconds)
 
 
 if __name__ == "__main__":

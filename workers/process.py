@@ -54,31 +54,75 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def run_process(settings: Settings, stop: threading.Event, *, handlers_of: HandlersOf = all_handlers) -> int:
+def run_process(
+    settings: Settings,
+    stop: threading.Event,
+    *,
+    handlers_of: HandlersOf = all_handlers,
+    drain_seconds: float = DRAIN_SECONDS,
+) -> int:
     """Work until `stop` is set, then drain; the exit code.
 
     It is 1 when a part of the process died, so that the supervisor starts a new one.
     """
-    threads = settings.worker_threads
-    engine = make_engine(
-        settings.database_url,
-        pool_size=threads + CONNECTIONS_BESIDE_THREADS,
-        application_name="mana-credits-worker",
-    )
-    nudger = Nudger(settings.redis_url)
-    handlers = handlers_of(Parts(settings, engine))
-    broker = make_broker(settings.redis_url, [TimeLimit()], _shares(threads))
-    for handler in handlers:
-        declare_actor(broker, engine, handler, nudger)
-    broker.emit_after("process_boot")
-    worker = Worker(broker, worker_timeout=POLL_MS, worker_threads=threads)
-    relay = Relay(engine, broker, handlers, utc_now)
-    worker.start()
-    relay.start()
-    log.info("worker_ready", threads=threads, kinds=len(handlers))
-    code = _wait(stop, worker, relay)
-    _drain(worker, relay, nudger, broker, engine)
+    process = _Process(settings, handlers_of)
+    process.start()
+    code = process.wait(stop)
+    process.drain(drain_seconds)
     return code
+
+
+class _Process:
+    def __init__(self, settings: Settings, handlers_of: HandlersOf) -> None:
+        self._threads = settings.worker_threads
+        self._engine = make_engine(
+            settings.database_url,
+            pool_size=self._threads + CONNECTIONS_BESIDE_THREADS,
+            application_name="mana-credits-worker",
+        )
+        self._nudger = Nudger(settings.redis_url)
+        self._broker = make_broker(settings.redis_url, [TimeLimit()], _shares(self._threads))
+        self._handlers = handlers_of(Parts(settings, self._engine))
+        for handler in self._handlers:
+            declare_actor(self._broker, self._engine, handler, self._nudger)
+        self._worker = Worker(self._broker, worker_timeout=POLL_MS, worker_threads=self._threads)
+        self._relay = Relay(self._engine, self._broker, self._handlers, utc_now)
+
+    def start(self) -> None:
+        self._broker.emit_after("process_boot")  # starts the thread that watches time limits
+        self._worker.start()
+        self._relay.start()
+        log.info("worker_ready", threads=self._threads, kinds=len(self._handlers))
+
+    def wait(self, stop: threading.Event) -> int:
+        parent = os.getppid()
+        while not stop.wait(CHECK_EVERY_SECONDS):
+            if os.getppid() != parent:
+                log.warning("worker_orphaned")
+                return 1
+            threads = (*self._worker.workers, *self._worker.consumers.values())
+            if not (self._relay.is_alive and all(thread.is_alive() for thread in threads)):
+                log.critical("worker_thread_died")
+                return 1
+        return 0
+
+    def drain(self, seconds: float) -> None:
+        log.info("worker_drains")
+        self._relay.stop()
+        try:
+            self._worker.stop(timeout=int(seconds * 1000))
+        except RedisError as error:
+            # What it had fetched stays with it in Redis until its heartbeat is old, or the relay sends it again.
+            log.warning("messages_not_returned", error=type(error).__name__)
+        self._nudger.close()
+        self._broker.close()
+        try:
+            with transaction(self._engine) as connection:
+                heartbeats.leave(connection, "worker")
+        except SQLAlchemyError as error:
+            log.warning("no_good_bye", error=describe(error))
+        self._engine.dispose()
+        log.info("worker_ended")
 
 
 def declare_actor(broker: NudgeBroker, engine: Engine, handler: Handler, nudge: Nudge) -> None:
@@ -104,34 +148,3 @@ def declare_actor(broker: NudgeBroker, engine: Engine, handler: Handler, nudge: 
 
 def _shares(threads: int) -> dict[str, int]:
     return {queue.value: max(1, threads // part) for queue, part in SHARES.items()}
-
-
-def _wait(stop: threading.Event, worker: Worker, relay: Relay) -> int:
-    parent = os.getppid()
-    while not stop.wait(CHECK_EVERY_SECONDS):
-        if os.getppid() != parent:
-            log.warning("worker_orphaned")
-            return 1
-        if not (relay.is_alive and all(t.is_alive() for t in (*worker.workers, *worker.consumers.values()))):
-            log.critical("worker_thread_died")
-            return 1
-    return 0
-
-
-def _drain(worker: Worker, relay: Relay, nudger: Nudger, broker: NudgeBroker, engine: Engine) -> None:
-    log.info("worker_drains")
-    relay.stop()
-    try:
-        worker.stop(timeout=int(DRAIN_SECONDS * 1000))
-    except RedisError as error:
-        # What it had fetched stays with it in Redis until its heartbeat is old, or the relay sends it again.
-        log.warning("messages_not_returned", error=type(error).__name__)
-    nudger.close()
-    broker.close()
-    try:
-        with transaction(engine) as connection:
-            heartbeats.leave(connection, "worker")
-    except SQLAlchemyError as error:
-        log.warning("no_good_bye", error=describe(error))
-    engine.dispose()
-    log.info("worker_ended")

@@ -14,7 +14,8 @@ from domain.tables import jobs
 RESEND_AFTER: Final = timedelta(seconds=10)
 """When a job that was sent and still waits is sent again.
 
-A killed worker's work shall be redone within 20 s.  Sending in vain is cheap: one look at the row.
+A killed worker's work shall be redone within 20 s (see CRASH_PAUSE_SECONDS for what it had begun).  Sending
+in vain is cheap: one look at the row.
 """
 
 

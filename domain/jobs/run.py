@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -13,11 +14,10 @@ from uuid import UUID
 import msgspec
 import structlog
 from psycopg import errors as pg
-from sqlalchemy import Connection, Engine, Row, func, select, text, update
+from sqlalchemy import Connection, Engine, Interval, Row, func, select, text, type_coerce, update
 from sqlalchemy.exc import DBAPIError
 
 from domain.errors import Refusal
-from domain.jobs.due import RESEND_AFTER
 from domain.jobs.failing import ERRORS_KEPT_MAX, backoff, describe, error_entry
 from domain.jobs.handlers import Handler, Once, Outside, Steps
 from domain.jobs.lock import lock_key
@@ -28,6 +28,16 @@ from domain.tables import jobs
 
 CRASHES_MAX: Final = 8
 """Attempts in a row whose worker died.  One that kills its worker is given up; deployments kill a few."""
+
+CRASH_PAUSE_SECONDS: Final = 15.0
+"""When a job whose worker died is begun again, at the latest; doubled with each death in a row.
+
+Longer than RESEND_AFTER, so that jobs which the dead worker had fetched are done before the killer, if it is
+one, comes back; short enough to redo a killed worker's work within 20 s.
+"""
+
+CRASH_PAUSE_JITTER: Final = 0.25
+"""The part of the pause that is left to chance, so that a killer's neighbours do not come back beside it."""
 
 CLOCK_SKEW: Final = timedelta(seconds=1)
 """How far the clock of the machine that added a job may be ahead of the worker's, without a wait."""
@@ -102,10 +112,15 @@ def _try_lock(connection: Connection, job_id: UUID) -> bool:
 
 
 def _claim(connection: Connection, job_id: UUID, now: datetime) -> Row[Any] | None:
+    """Count the attempt, and say when the next one is due should this one never end."""
+    crashes = func.least(jobs.c.attempts - jobs.c.attempts_ended, CRASHES_MAX)
+    share = random.uniform(1 - CRASH_PAUSE_JITTER, 1)  # noqa: S311 - nobody gains by guessing it
+    pause = func.power(2, crashes) * timedelta(seconds=CRASH_PAUSE_SECONDS * share)
+    if_it_dies = now + type_coerce(pause, Interval)
     row = connection.execute(
         update(jobs)
         .where(jobs.c.id == job_id, jobs.c.state == JobState.WAITING, jobs.c.run_at <= now + CLOCK_SKEW)
-        .values(attempts=jobs.c.attempts + 1, started_at=now, nudge_at=now + RESEND_AFTER)
+        .values(attempts=jobs.c.attempts + 1, started_at=now, run_at=if_it_dies, nudge_at=if_it_dies)
         .returning(*jobs.c)
     ).one_or_none()
     connection.commit()

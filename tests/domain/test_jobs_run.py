@@ -296,6 +296,28 @@ def test_a_job_whose_worker_died_is_simply_waiting(engine: Engine) -> None:
     assert run(engine, WRITES, job_id) == Ending.DONE
 
 
+@pytest.mark.parametrize(("crashes", "longest_seconds"), [(0, 15), (1, 30), (3, 120)])
+def test_should_its_worker_die_a_job_pauses_longer_each_time_and_never_equally_long(
+    engine: Engine, crashes: int, longest_seconds: int
+) -> None:
+    pauses: list[float] = []
+
+    def see_the_row(_connection: Connection, job: Write, _now: datetime) -> None:
+        row = row_of(engine, UUID(job.key))  # as others see it while this attempt is under way
+        assert row.nudge_at == row.run_at
+        pauses.append((row.run_at - NOW).total_seconds())
+
+    for _ in range(6):
+        job_id = add(engine, Write(key=""))
+        with transaction(engine) as connection:
+            connection.execute(text("UPDATE ops.jobs SET payload = jsonb_build_object('key', id)"))
+        for _ in range(crashes):
+            crash(engine, job_id)
+        assert run(engine, Once(Write, see_the_row), job_id) == Ending.DONE
+    assert all(0.75 * longest_seconds <= pause <= longest_seconds for pause in pauses)
+    assert len(set(pauses)) > 1
+
+
 def test_a_job_that_kills_every_worker_is_given_up_until_an_operator_wants_it(engine: Engine) -> None:
     job_id = add(engine, Write(key="a"))
     for _ in range(CRASHES_MAX):

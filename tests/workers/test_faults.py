@@ -1,0 +1,159 @@
+"""Redis emptied, stopped, restarted; PostgreSQL restarted; workers killed: every job ends once."""
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+
+import pytest
+import redis
+from sqlalchemy import Engine
+
+from devkit.postgres import Postgres
+from devkit.valkey import Valkey
+from domain.database import transaction
+from domain.jobs import add_job
+from nudges import Nudger
+from tests.support.crew import Crew, eventually
+from tests.support.jobs import Write, effects, engine_on, make_effects, states
+from tests.workers.conftest import StartWorkers
+
+RECOVERY_SECONDS = 20.0
+"""What is promised: a killed worker's work is redone within that time."""
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    with engine_on(database_url) as engine:
+        make_effects(engine)
+        yield engine
+
+
+def add_many(engine: Engine, nudger: Nudger | None, count: int, seconds: float = 0.0) -> list[str]:
+    """Add jobs, twenty a transaction; their keys."""
+    keys = [f"{number:04}" for number in range(count)]
+    for start in range(0, count, 20):
+        with transaction(engine, nudger) as connection:
+            for key in keys[start : start + 20]:
+                add_job(connection, Write(key=key, seconds=seconds), now=datetime.now(UTC))
+    return keys
+
+
+def all_done(engine: Engine, count: int) -> bool:
+    return states(engine) == {"done": count}
+
+
+def kill_a_child(crew: Crew, chance: random.Random) -> None:
+    children = crew.children()
+    if children:
+        os.kill(chance.choice(children), signal.SIGKILL)
+
+
+def test_a_thousand_jobs_end_once_while_workers_are_killed(
+    start_workers: StartWorkers, engine: Engine, database_url: str, redis_url: str
+) -> None:
+    crew = start_workers(database_url, redis_url, processes=2)
+    nudger = Nudger(redis_url)
+    keys = add_many(engine, nudger, 1000, seconds=0.01)
+    chance = random.Random(11)
+    kills = 0
+    while states(engine).get("done", 0) < 700:
+        time.sleep(0.6)  # the pace of the killing, not a wait for anything
+        kill_a_child(crew, chance)
+        kills += 1
+    crew.kill()
+    killed = time.monotonic()
+    done = states(engine).get("done", 0)
+    crew.start(processes=2)
+    eventually(lambda: all_done(engine, 1000), "done", RECOVERY_SECONDS)
+    took = time.monotonic() - killed
+    nudger.close()
+    assert took < RECOVERY_SECONDS
+    assert effects(engine) == keys
+    assert kills >= 2
+    print(f"{kills} workers killed, then all with {1000 - done} jobs to go; recovered in {took:.1f} s")
+
+
+def test_an_emptied_redis_loses_no_job(
+    start_workers: StartWorkers, engine: Engine, database_url: str, redis_url: str
+) -> None:
+    start_workers(database_url, redis_url)
+    nudger = Nudger(redis_url)
+    with redis.Redis.from_url(redis_url) as client:
+        keys = add_many(engine, nudger, 300, seconds=0.02)
+        for _ in range(3):
+            client.flushdb()
+            time.sleep(0.2)  # the pace of the emptying
+        waiting = states(engine)["waiting"]
+    took = eventually(lambda: all_done(engine, 300), "done", RECOVERY_SECONDS)
+    nudger.close()
+    assert effects(engine) == keys
+    assert waiting > 50, "the messages of many jobs were lost"
+    print(f"{waiting} jobs waited when Redis was emptied; done in {took:.1f} s")
+
+
+def test_a_stopped_redis_slows_nobody_who_adds_and_all_is_done_when_it_is_back(
+    start_workers: StartWorkers, engine: Engine, database_url: str, own_valkey: Callable[[], Valkey]
+) -> None:
+    server = own_valkey()
+    start_workers(database_url, server.url())
+    nudger = Nudger(server.url())
+    server.stop()
+    began = time.monotonic()
+    keys = add_many(engine, nudger, 100)
+    adding = time.monotonic() - began
+    time.sleep(3)  # how long Redis is down
+    assert states(engine) == {"waiting": 100}
+    server.start()
+    took = eventually(lambda: all_done(engine, 100), "done", RECOVERY_SECONDS)
+    nudger.close()
+    assert effects(engine) == keys
+    assert adding < 2
+    print(f"100 jobs added in {adding:.2f} s without Redis; done {took:.1f} s after it was back")
+
+
+def test_workers_started_without_redis_begin_when_it_is_there(
+    start_workers: StartWorkers, engine: Engine, database_url: str, own_valkey: Callable[[], Valkey]
+) -> None:
+    server = own_valkey()
+    server.stop()
+    start_workers(database_url, server.url())
+    add_many(engine, None, 10)
+    server.start()
+    eventually(lambda: all_done(engine, 10), "done", RECOVERY_SECONDS)
+
+
+def test_a_redis_that_hangs_slows_nobody_who_adds(engine: Engine, own_valkey: Callable[[], Valkey]) -> None:
+    server = own_valkey()
+    with redis.Redis.from_url(server.url()) as client:
+        pid = client.info("server")["process_id"]
+    nudger = Nudger(server.url())
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        add_many(engine, nudger, 100)
+        adding = time.monotonic() - began
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    nudger.close()
+    assert adding < 2
+
+
+def test_a_restarted_postgresql_loses_and_repeats_nothing(
+    start_workers: StartWorkers, own_postgres: Callable[[], Postgres], redis_url: str
+) -> None:
+    server = own_postgres()
+    with engine_on(server.url()) as engine:
+        make_effects(engine)
+        start_workers(server.url(), redis_url)
+        nudger = Nudger(redis_url)
+        keys = add_many(engine, nudger, 300, seconds=0.02)
+        server.stop()
+        server.start()
+        waiting = states(engine)["waiting"]
+        took = eventually(lambda: all_done(engine, 300), "done", RECOVERY_SECONDS)
+        nudger.close()
+        assert effects(engine) == keys
+    print(f"{waiting} jobs waited when PostgreSQL was back; done in {took:.1f} s")
