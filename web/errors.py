@@ -12,6 +12,7 @@ from aiohttp import web
 from domain import errors
 from domain.amounts import wire_amount
 from domain.errors import Refusal
+from domain.jobs.refusals import UnknownRefusal
 from web.answers import encoder
 from web.auth import KeysUnavailable, NotAuthenticated
 from web.batches import Overloaded
@@ -44,6 +45,9 @@ REFUSALS: Final[dict[type[Refusal], Look]] = {
     errors.ReservationNotOpen: Look(400, "Cannot {action} reservation in status: {status}"),
     errors.ReservationExpired: Look(400, "Cannot {action} reservation in status: {status}"),
     errors.JobNotFound: Look(404, "Job not found"),
+    errors.JobNotInState: Look(400, "Cannot {action} job in state: {state}"),
+    errors.JobBusy: Look(409, "Job is being worked on"),
+    UnknownRefusal: Look(400, "The request was refused"),
 }
 """Every refusal of the domain; a test proves the table complete, and docs/errors.md is made from it."""
 
