@@ -18,7 +18,7 @@ encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 Amount = Annotated[
     Decimal,
-    Meta(extra_json_schema={"type": "number", "format": "decimal"}, description="Credits", examples=[5, 0.1]),
+    Meta(extra_json_schema={"type": "number", "format": "decimal"}, examples=[5, 0.1]),
 ]
 Timestamp = Annotated[
     str, Meta(extra_json_schema={"format": "date-time"}, examples=["2026-11-22T15:28:32.039Z"])

@@ -16,11 +16,12 @@ from web.bodies import BATCH_BODY_BYTES_MAX
 from web.bridge import Bridge
 from web.frame import add_headers, frame
 from web.job_waiter import JobWaiter
+from web.reference import published, published_key
 from web.routes import credits as credits_routes
-from web.routes import health, internal, jobs
+from web.routes import health, internal, jobs, reference
 from web.routing import Operation, Services, register, services_key
 
-ROOMS: Final = (health.routes, credits_routes.routes, internal.routes, jobs.routes)
+ROOMS: Final = (health.routes, credits_routes.routes, internal.routes, jobs.routes, reference.routes)
 
 
 def operations() -> list[Operation]:
@@ -32,6 +33,7 @@ def make_app(settings: Settings) -> web.Application:
     """The application for an event loop to run."""
     app = web.Application(middlewares=[frame], client_max_size=BATCH_BODY_BYTES_MAX)
     app.on_response_prepare.append(add_headers(settings.cors_origins))
+    app[published_key] = published(operations(), settings.base_url)
     for operation in operations():
         register(app, operation)
 

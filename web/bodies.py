@@ -127,7 +127,15 @@ class ReserveBody(msgspec.Struct, kw_only=True, rename="camel"):
 
     user_id: UserId
     amount: WholeCredits
-    reason: Annotated[str, Meta(min_length=1, max_length=200, examples=["research:run-7"])]
+    reason: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=200,
+            description="What for; the part before the first `:` names the app",
+            examples=["research:run-7"],
+        ),
+    ]
     expires_in_seconds: Annotated[int, Meta(ge=1, le=30 * 24 * 3600)] | None = None
     idempotency_key: IdempotencyKey | None = None
 

@@ -32,7 +32,7 @@ async def health(call: Call) -> HealthAnswer:
     return HealthAnswer(status="ok", service="mana-credits", timestamp=timestamp(datetime.now(UTC)))
 
 
-@routes.add("GET", "/ready", answer=ReadyAnswer)
+@routes.add("GET", "/ready", answer=ReadyAnswer, further={503: ReadyAnswer})
 async def ready(call: Call) -> web.Response:
     """Whether all that the service needs works: 503 when not, with what is wrong."""
     database, redis = await asyncio.gather(_database(call), _redis(call.services.settings.redis_url))

@@ -27,6 +27,7 @@ from web.answers import (
     CommitAnswer,
     CountedBalanceAnswer,
     GrantAnswer,
+    PendingAnswer,
     RefundAnswer,
     RefundReservationAnswer,
     ReserveAnswer,
@@ -136,6 +137,7 @@ def _refused(wrong: Wrong) -> BatchItemAnswer:
     body=RefundBody,
     answer=RefundAnswer,
     refusals=(BalanceNotFound, BalanceTooLarge, IdempotencyKeyReused),
+    further={202: PendingAnswer},
 )
 async def refund(call: Call) -> web.Response:
     """Give credits back for an operation that failed: a job, whose end is waited for (`Prefer: wait=N`)."""

@@ -1,0 +1,202 @@
+"""The OpenAPI document: valid, complete, and its examples what the service really says."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import msgspec
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import validate
+
+from domain.errors import ReservationNotOpen
+from domain.settings import read_settings
+from tests.support.service import Service
+from web.app import make_app, operations
+from web.bodies import parse
+from web.errors import REFUSALS
+from web.openapi import make_document
+from web.openapi.document import operation_id, path_of
+from web.openapi.fields import FIELDS
+
+BASE_URL = "https://credits.example.com"
+
+IDS_IN_USE = {
+    "GET /api/v1/credits/balance": "creditsBalance",
+    "POST /api/v1/credits/use": "creditsUse",
+    "GET /api/v1/credits/transactions": "creditsTransactions",
+    "GET /api/v1/credits/packages": "creditsPackagesForSale",
+    "GET /api/v1/internal/credits/balance/{userId}": "internalBalance",
+    "POST /api/v1/internal/credits/use": "internalUse",
+    "POST /api/v1/internal/credits/use/batch": "internalUseBatch",
+    "POST /api/v1/internal/credits/refund": "internalRefund",
+    "POST /api/v1/internal/credits/grant": "internalGrant",
+    "POST /api/v1/internal/credits/init": "internalInit",
+    "POST /api/v1/internal/credits/reserve": "internalReserve",
+    "POST /api/v1/internal/credits/commit": "internalCommit",
+    "POST /api/v1/internal/credits/refund-reservation": "internalRefundReservation",
+}
+"""Generated clients call these names: whoever renames a handler breaks them, and this test says so."""
+
+
+@pytest.fixture(scope="module")
+def document() -> dict[str, Any]:
+    return make_document(operations(), BASE_URL)
+
+
+def test_the_document_is_valid_openapi_3_1(document: dict[str, Any]) -> None:
+    validate(document)
+    assert document["openapi"].startswith("3.1")
+    assert document["servers"] == [{"url": BASE_URL}]
+
+
+def test_every_route_that_the_application_serves_is_in_the_document(document: dict[str, Any]) -> None:
+    app = make_app(read_settings({"ENV": "development"}))
+    served = {
+        (route.method, re.sub(r":[^{}]*\}", "}", route.resource.canonical))
+        for route in app.router.routes()
+        if route.resource is not None and route.method != "HEAD"
+    }
+    said = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert served == said
+
+
+def test_operation_ids_are_unique_and_those_in_use_stay() -> None:
+    ids = {f"{one.method} {path_of(one)}": operation_id(one) for one in operations()}
+    assert len(set(ids.values())) == len(ids)
+    assert {route: ids.get(route) for route in IDS_IN_USE} == IDS_IN_USE
+
+
+def test_every_example_is_valid_against_its_schema(document: dict[str, Any]) -> None:
+    checked = 0
+    for place, schema, value in _examples(document):
+        validator = Draft202012Validator(
+            {**schema, "components": document["components"]},
+            format_checker=Draft202012Validator.FORMAT_CHECKER,
+        )
+        wrong = [error.message for error in validator.iter_errors(value)]
+        assert not wrong, f"{place}: {value} {wrong}"
+        checked += 1
+    assert checked > 100
+
+
+def test_every_example_of_a_body_is_a_body_that_the_service_takes(document: dict[str, Any]) -> None:
+    for one in operations():
+        if one.body is None:
+            continue
+        media = document["paths"][path_of(one)][one.method.lower()]["requestBody"]["content"][
+            "application/json"
+        ]
+        for example in media["examples"].values():
+            assert isinstance(parse(json.dumps(example["value"]).encode(), one.body), one.body)
+
+
+def test_every_operation_with_a_json_answer_has_an_example_of_it(document: dict[str, Any]) -> None:
+    for path, method, operation in _operations(document):
+        for status, response in operation["responses"].items():
+            for media_type, media in response.get("content", {}).items():
+                is_ours = media_type == "application/json" and media["schema"] != {"type": "object"}
+                assert not is_ours or media["examples"], f"{method} {path} {status}"
+
+
+def test_every_field_says_what_it_means_and_a_name_is_explained_once(document: dict[str, Any]) -> None:
+    silent = {
+        f"{component}.{name}"
+        for component, schema in document["components"]["schemas"].items()
+        for name, part in schema.get("properties", {}).items()
+        if not _meaning(part)
+    }
+    assert not silent, f"say what these mean in web/openapi/fields.py: {sorted(silent)}"
+    assert all(field.meaning for field in FIELDS.values())
+
+
+def test_every_refusal_of_an_operation_is_an_example_with_the_contracts_message(
+    document: dict[str, Any],
+) -> None:
+    for one in operations():
+        responses = document["paths"][path_of(one)][one.method.lower()]["responses"]
+        for kind in one.refusals:
+            response = responses[str(REFUSALS[kind].status)]
+            example = response["content"]["application/json"]["examples"][kind.code]["value"]
+            assert example["statusCode"] == REFUSALS[kind].status
+            assert example["code"] == kind.code
+            pattern = re.sub(r"\\\{\w+\\\}", r"\\w+", re.escape(REFUSALS[kind].message))
+            assert re.fullmatch(pattern, example["message"]), example["message"]
+
+
+def test_a_refused_refund_of_a_reservation_says_refund(document: dict[str, Any]) -> None:
+    path = "/api/v1/internal/credits/refund-reservation"
+    examples = document["paths"][path]["post"]["responses"]["400"]["content"]["application/json"]["examples"]
+    assert (
+        examples[ReservationNotOpen.code]["value"]["message"]
+        == "Cannot refund reservation in status: committed"
+    )
+
+
+def test_who_may_call_decides_which_errors_are_documented(document: dict[str, Any]) -> None:
+    for path, method, operation in _operations(document):
+        statuses = set(operation["responses"])
+        assert ("401" in statuses) == bool(operation["security"]), f"{method} {path}"
+        assert ("413" in statuses) == ("requestBody" in operation), f"{method} {path}"
+        assert ("403" in statuses) == any(
+            "admin" in scheme.get("user", ()) for scheme in operation["security"]
+        )
+        if path.startswith("/api/"):
+            assert "Retry-After" in operation["responses"]["503"]["headers"], f"{method} {path}"
+
+
+def test_posts_with_a_key_take_it_in_the_header_too(document: dict[str, Any]) -> None:
+    for one in operations():
+        has_key = one.body is not None and "idempotency_key" in {
+            field.name for field in msgspec.structs.fields(one.body)
+        }
+        parameters = document["paths"][path_of(one)][one.method.lower()]["parameters"]
+        assert ("Idempotency-Key" in {parameter["name"] for parameter in parameters}) == has_key
+
+
+def test_amounts_are_numbers(document: dict[str, Any]) -> None:
+    assert '"decimal"' not in json.dumps(document)
+    schemas = document["components"]["schemas"]
+    assert schemas["BalanceAnswer"]["properties"]["balance"]["type"] == "number"
+
+
+async def test_the_document_is_served_with_a_tag_and_not_sent_twice(service: Service) -> None:
+    first = await service.call("GET", "/openapi.json")
+    assert first.ok()["paths"].keys() == {path_of(one) for one in operations()}
+    assert first.headers["Content-Type"].startswith("application/json")
+    again = await service.call("GET", "/openapi.json", headers={"If-None-Match": first.headers["ETag"]})
+    assert (again.status, again.raw) == (304, b"")
+    assert again.headers["ETag"] == first.headers["ETag"]
+    other = await service.call("GET", "/openapi.json", headers={"If-None-Match": '"older"'})
+    assert other.raw == first.raw
+
+
+def _operations(document: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            yield path, method, operation
+
+
+def _meaning(schema: dict[str, Any]) -> bool:
+    # A field that is an object of ours says it there.
+    return (
+        "description" in schema or "$ref" in schema or any(_meaning(one) for one in schema.get("anyOf", ()))
+    )
+
+
+def _examples(node: Any, place: str = "") -> Iterator[tuple[str, dict[str, Any], Any]]:
+    """Every example, of media types as of schemas, with its schema and where it stands."""
+    if isinstance(node, list):
+        for at, part in enumerate(node):
+            yield from _examples(part, f"{place}/{at}")
+    if not isinstance(node, dict):
+        return
+    examples = node.get("examples")
+    if "schema" in node and isinstance(examples, dict):
+        yield from ((place, node["schema"], example["value"]) for example in examples.values())
+    if isinstance(examples, list):
+        yield from ((place, node, value) for value in examples)
+    for name, part in node.items():
+        if name != "examples":
+            yield from _examples(part, f"{place}/{name}")

@@ -1,0 +1,199 @@
+"""Example values for schemas: from the schema itself, from what its fields mean, from the table here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple
+
+from web.openapi.fields import FIELDS, INSTANT, LATER, RESERVATION
+from web.openapi.types import JsonObject, Schema
+
+LEFT_OUT: Final = object()
+"""In the tables below: the example is without this field."""
+
+_REFUND: Final = {
+    "type": "refund",
+    "amount": 5,
+    "balanceBefore": 995,
+    "balanceAfter": 1000,
+    "appId": "system",
+    "description": "The answer never came",
+    "metadata": None,
+    "idempotencyKey": None,
+}
+
+TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
+    "TransactionAnswer": {"type": "usage", "status": "completed", "amount": -5},
+    "PackageAnswer": {"description": "Enough for a month", "metadata": None},
+    "RefundAnswer": {"transaction": _REFUND, "newBalance": {"balance": 1000}},
+    "RefundReservationAnswer": {"balance": 1000},
+    "ReserveBody": {"amount": 30},
+    "ReserveAnswer": {"balance": 970, "expiresAt": LATER},
+    "PendingAnswer": {"status": "pending"},
+    "GrantBody": {"amount": 30, "reason": "bug-report", "description": "Thank you"},
+    "RefundBody": {"description": "The answer never came"},
+    "UseBody": {"description": "AI message", "metadata": {"model": "small"}},
+    "HealthAnswer": {"status": "ok"},
+}
+"""Values for the fields of a type where its neighbours' would not fit together."""
+
+
+class Variant(NamedTuple):
+    """One of several examples of a type."""
+
+    summary: str
+    fields: Mapping[str, Any]
+    status: int | None = None
+    """The HTTP status it comes with, where that depends on it."""
+
+
+_REFUSED: Final = {
+    "statusCode": 402,
+    "success": False,
+    "transaction": LEFT_OUT,
+    "newBalance": LEFT_OUT,
+    "message": "Insufficient credits",
+    "code": "insufficient_credits",
+    "details": {"required": 5, "available": 2.5},
+}
+_DONE: Final = {
+    "statusCode": 200,
+    "success": True,
+    "message": LEFT_OUT,
+    "code": LEFT_OUT,
+    "details": LEFT_OUT,
+}
+
+VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
+    "UseAnswer": {
+        "spent": Variant("Spent now", {"message": LEFT_OUT}),
+        "repeated": Variant(
+            "The key was used before: the first answer's entry",
+            {"message": "Transaction already processed", "newBalance": LEFT_OUT},
+        ),
+    },
+    "GrantAnswer": {
+        "granted": Variant("Given now", {"alreadyGranted": False, "newBalance": 1030}),
+        "repeated": Variant(
+            "Given before", {"alreadyGranted": True, "newBalance": 1030, "transactionId": LEFT_OUT}
+        ),
+    },
+    "ReadyAnswer": {
+        "ready": Variant(
+            "All works",
+            {"status": "ready", "checks": {"database": "ok", "migrations": "ok", "redis": "ok"}},
+            200,
+        ),
+        "not_ready": Variant(
+            "Something does not",
+            {
+                "status": "not ready",
+                "checks": {"database": "ok", "migrations": "ok", "redis": "does not answer"},
+            },
+            503,
+        ),
+    },
+    "JobAnswer": {
+        "done": Variant("Done", {"status": "done", "result": {"success": True}, "error": None}),
+        "refused": Variant(
+            "Refused",
+            {
+                "status": "refused",
+                "result": None,
+                "error": {
+                    "statusCode": 404,
+                    "message": "User balance not found",
+                    "code": "balance_not_found",
+                    "details": LEFT_OUT,
+                },
+            },
+        ),
+        "waiting": Variant(
+            "Not done yet", {"status": "waiting", "finishedAt": None, "result": None, "error": None}
+        ),
+    },
+    "UseBatchAnswer": {"mixed": Variant("One spent, one refused", {"results": [_DONE, _REFUSED]})},
+    "BatchItemAnswer": {"spent": Variant("Spent", _DONE), "refused": Variant("Refused", _REFUSED)},
+}
+"""Types that look different from case to case.  The first one is also the example inside of other types."""
+
+BY_FORMAT: Final = {"uuid": RESERVATION, "date-time": INSTANT}
+BY_TYPE: Final = {"string": "text", "integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
+
+
+class Examples:
+    """Makes examples of schemas, whose `$ref`s are looked up in `components`."""
+
+    def __init__(self, components: Mapping[str, Schema]) -> None:
+        self._components = components
+
+    def resolved(self, schema: Schema) -> tuple[str, Schema]:
+        """The schema behind a `$ref` or beside a null, with the component's name, '' for none."""
+        for choice in schema.get("anyOf", ()):
+            if choice != {"type": "null"}:
+                return self.resolved(choice)
+        if "$ref" in schema:
+            name = schema["$ref"].rpartition("/")[2]
+            return name, self._components[name]
+        return "", schema
+
+    def of(self, schema: Schema) -> Any:
+        """One example."""
+        _, target = self.resolved(schema)
+        if target.get("type") == "array":
+            return [self.of(target["items"])]
+        if "properties" in target:
+            return self.object(schema)
+        return _leaf("", target)
+
+    def variants(self, schema: Schema, status: int) -> dict[str, JsonObject]:
+        """The examples of an answer with that status, as OpenAPI lists them."""
+        name, _ = self.resolved(schema)
+        if name not in VARIANTS:
+            return {"example": {"value": self.of(schema)}}
+        return {
+            key: {"summary": variant.summary, "value": self.object(schema, variant.fields)}
+            for key, variant in VARIANTS[name].items()
+            if variant.status in (None, status)
+        }
+
+    def object(self, schema: Schema, fields: Mapping[str, Any] | None = None) -> JsonObject:
+        """An example object; `fields` are values, or fields of objects in it."""
+        name, target = self.resolved(schema)
+        if not fields and name in VARIANTS:
+            fields = next(iter(VARIANTS[name].values())).fields
+        known = {**_of_type(name), **(fields or {})}
+        is_body = name.endswith("Body")
+        made: JsonObject = {}
+        for field, part in target["properties"].items():
+            if is_body and field not in target.get("required", ()) and field not in known:
+                continue  # as little as works
+            value = self._field(field, part, known)
+            if value is not LEFT_OUT:
+                made[field] = value
+        return made
+
+    def _field(self, field: str, schema: Schema, known: Mapping[str, Any]) -> Any:
+        _, target = self.resolved(schema)
+        if "properties" in target:
+            given = known.get(field, {})
+            return self.object(schema, given) if isinstance(given, dict) else given
+        if target.get("type") == "array" and "properties" in self.resolved(target["items"])[1]:
+            return [self.object(target["items"], given) for given in known.get(field, [None])]
+        return known[field] if field in known else _leaf(field, target, is_nullable="anyOf" in schema)
+
+
+def _of_type(name: str) -> Mapping[str, Any]:
+    # A body that another one extends has the same fields: InternalUseBody, UseBody.
+    return TYPES.get(name) or TYPES.get(name.removeprefix("Internal"), {})
+
+
+def _leaf(field: str, schema: Schema, *, is_nullable: bool = False) -> Any:
+    if "enum" in schema:
+        return schema["enum"][0]
+    # Before the schema's own: an amount knows that it is credits, a field knows whose.
+    if field in FIELDS and (is_nullable or FIELDS[field].example is not None):
+        return FIELDS[field].example
+    if "examples" in schema:
+        return schema["examples"][0]
+    return BY_FORMAT.get(schema.get("format", ""), BY_TYPE.get(schema.get("type", "object")))
