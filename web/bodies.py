@@ -6,9 +6,14 @@ answer names every bad field.
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Iterator
 from decimal import Decimal
 from functools import cache
+from itertools import islice
 from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import unquote_to_bytes
 from uuid import UUID
 
 import msgspec
@@ -32,7 +37,11 @@ METADATA_DEPTH_MAX: Final = 32
 NUMBER_EXPONENT_MAX: Final = 300
 """Numbers in `metadata` stay below 1e300: beyond it other readers of the JSON see infinity."""
 
+FAULTS_TOLD_MAX: Final = 50
+"""How many bad fields an answer names: a batch may have thousands."""
+
 NUL: Final = "\x00"
+UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
 
 Body = TypeVar("Body")
 
@@ -43,6 +52,10 @@ class BadRequest(Exception):
     def __init__(self, details: list[dict[str, str]]) -> None:
         super().__init__("Invalid request")
         self.details = details
+
+
+class UnreadableBody(BadRequest):
+    """The body cannot be unpacked, so that where the next request begins is not known either."""
 
 
 def bad_field(field: str, message: str) -> BadRequest:
@@ -162,7 +175,7 @@ def parse(raw: bytes, kind: type[Body]) -> Body:
         body: Body = _decoder(hashable).decode(raw or b"{}")
     except (msgspec.DecodeError, RecursionError, ArithmeticError, UnicodeDecodeError):
         raise _explain(raw, kind) from None
-    if b"\\u0000" in raw and _has_nul(msgspec.to_builtins(body, enc_hook=str, str_keys=True)):
+    if b"\\u0000" in raw and _has_unfit_text(msgspec.to_builtins(body, enc_hook=str, str_keys=True)):
         raise _explain(raw, kind)
     return body
 
@@ -223,14 +236,15 @@ def _check_json(value: Any, depth: int) -> None:
             pass
 
 
-def _has_nul(value: Any) -> bool:
+def _has_unfit_text(value: Any) -> bool:
+    """Whether there is text in it that PostgreSQL or UTF-8 cannot hold."""
     match value:
         case str():
-            return NUL in value
+            return UNFIT.search(value) is not None
         case dict():
-            return any(NUL in name or _has_nul(part) for name, part in value.items())
+            return any(_has_unfit_text(name) or _has_unfit_text(part) for name, part in value.items())
         case list():
-            return any(_has_nul(part) for part in value)
+            return any(_has_unfit_text(part) for part in value)
         case _:
             return False
 
@@ -238,39 +252,83 @@ def _has_nul(value: Any) -> bool:
 def _explain(raw: bytes, kind: type) -> BadRequest:
     """What is wrong with the body, field by field."""
     try:
-        given = msgspec.json.Decoder(float_hook=Decimal).decode(raw or b"{}")
-    except (msgspec.DecodeError, RecursionError, ArithmeticError, UnicodeDecodeError):
+        given = json.loads(
+            raw.decode() or "{}", parse_int=_number, parse_float=_number, parse_constant=_no_json
+        )
+    except (ValueError, RecursionError):
         return bad_field("body", "must be well-formed JSON")
     if not isinstance(given, dict):
         return bad_field("body", "must be a JSON object")
-    details = []
-    for field in msgspec.structs.fields(kind):
-        wrong = _what_is_wrong(given, field)
-        if wrong is not None:
-            details.append(wrong)
+    details = list(islice(_faults(given, kind, ""), FAULTS_TOLD_MAX))
     return BadRequest(details or [{"field": "body", "message": "is not acceptable"}])
 
 
-def _what_is_wrong(given: dict[str, Any], field: msgspec.structs.FieldInfo) -> dict[str, str] | None:
-    name = field.encode_name
-    if name not in given:
-        return {"field": name, "message": "is required"} if field.required else None
-    if _has_nul(given[name]):
-        return {"field": name, "message": "must not contain NUL"}
+def _number(digits: str) -> int | Decimal:
+    if len(digits) <= NUMBER_EXPONENT_MAX and digits.removeprefix("-").isdigit():
+        return int(digits)
     try:
-        msgspec.convert(given[name], field.type, dec_hook=_decode_own_type, str_keys=True)
-    except (msgspec.ValidationError, RecursionError) as error:
-        message, _, place = str(error).partition(" - at `$")
-        return {"field": name + place.rstrip("`"), "message": message}
-    return None
+        return Decimal(digits)
+    except ArithmeticError:
+        return Decimal("-1e999999" if digits.startswith("-") else "1e999999")  # too large for any field
+
+
+def _no_json(constant: str) -> object:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _faults(given: dict[str, Any], kind: type, place: str) -> Iterator[dict[str, str]]:
+    for field in msgspec.structs.fields(kind):
+        name = place + field.encode_name
+        if field.encode_name in given:
+            yield from _faults_of_value(given[field.encode_name], field.type, name)
+        elif field.required:
+            yield {"field": name, "message": "is required"}
+
+
+def _faults_of_value(value: Any, kind: Any, name: str) -> Iterator[dict[str, str]]:
+    match msgspec.inspect.type_info(kind):
+        case msgspec.inspect.ListType(
+            item_type=msgspec.inspect.StructType(cls=item_kind), min_length=low, max_length=high
+        ) if isinstance(value, list) and (low or 0) <= len(value) <= (high or len(value)):
+            for position, item in enumerate(value):
+                if isinstance(item, dict):
+                    yield from _faults(item, item_kind, f"{name}[{position}].")
+                else:
+                    yield {"field": f"{name}[{position}]", "message": "must be an object"}
+        case _:
+            yield from _fault_of_plain_value(value, kind, name)
+
+
+def _fault_of_plain_value(value: Any, kind: Any, name: str) -> Iterator[dict[str, str]]:
+    try:
+        if _has_unfit_text(value):
+            yield {"field": name, "message": "must not contain NUL or half of a surrogate pair"}
+        else:
+            msgspec.convert(value, kind, dec_hook=_decode_own_type, str_keys=True)
+    except msgspec.ValidationError as error:
+        message, _, inside = str(error).partition(" - at `$")
+        yield {"field": name + inside.rstrip("`"), "message": message}
+    except RecursionError:
+        yield {"field": name, "message": f"must nest at most {METADATA_DEPTH_MAX} deep"}
 
 
 def path_text(request: web.Request, name: str) -> str:
     """A part of the path, decoded: opaque text.  Raises BadRequest."""
     value = request.match_info[name]
-    if not 1 <= len(value) <= 255 or NUL in value or not value.isprintable():
-        raise bad_field(name, "must be 1 to 255 printable characters")
+    if not _is_percent_encoded(request.raw_path.partition("?")[0]):
+        raise bad_field(name, "must be percent-encoded UTF-8")
+    if not 1 <= len(value) <= 255 or NUL in value:
+        raise bad_field(name, "must be 1 to 255 characters, without NUL")
     return value
+
+
+def _is_percent_encoded(path: str) -> bool:
+    """Whether each `%` begins a byte and the bytes are UTF-8; aiohttp takes others as they are."""
+    try:
+        unquote_to_bytes(path).decode()
+    except UnicodeDecodeError:
+        return False
+    return re.search("%(?![0-9A-Fa-f]{2})", path) is None
 
 
 def path_uuid(request: web.Request, name: str) -> UUID:

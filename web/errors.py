@@ -16,7 +16,7 @@ from domain.jobs.refusals import UnknownRefusal
 from web.answers import encoder
 from web.auth import KeysUnavailable, NotAuthenticated
 from web.batches import Overloaded
-from web.bodies import BadRequest
+from web.bodies import BadRequest, UnreadableBody
 from web.deductions import Outage
 
 RETRY_AFTER_SECONDS: Final = 1
@@ -97,6 +97,8 @@ def wrong_of(error: Exception) -> Wrong | None:
     match error:
         case Refusal():
             return wrong_of_refusal(error)
+        case UnreadableBody():
+            return Wrong(400, "Invalid request", "bad_request", error.details, {"Connection": "close"})
         case BadRequest():
             return Wrong(400, "Invalid request", "bad_request", error.details)
         case NotAuthenticated():

@@ -21,6 +21,8 @@ log: Final = structlog.get_logger()
 ALLOWED_METHODS: Final = "GET,HEAD,PUT,POST,DELETE,PATCH"
 REQUEST_ID_CHARACTERS_MAX: Final = 128
 
+request_id_key: Final = web.RequestKey("request_id", str)
+
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -89,12 +91,12 @@ def _route(request: web.Request) -> str:
 
 def _request_id(request: web.Request) -> str:
     """The caller's `X-Request-Id` when it is a short printable one, else a new one."""
-    known: str | None = request.get("request_id")
+    known: str | None = request.get(request_id_key)
     if known is None:
         given = request.headers.get("X-Request-Id", "")
         is_usable = 0 < len(given) <= REQUEST_ID_CHARACTERS_MAX and given.isascii() and given.isprintable()
         known = given if is_usable else os.urandom(8).hex()
-        request["request_id"] = known
+        request[request_id_key] = known
     return known
 
 

@@ -10,12 +10,13 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 from aiohttp import web
+from aiohttp.http_exceptions import PayloadEncodingError
 
 from domain.errors import Refusal
 from domain.settings import Settings
 from web.answers import encoder
 from web.auth import Caller, ServiceKeys, TokenVerifier
-from web.bodies import BODY_BYTES_MAX, parse
+from web.bodies import BODY_BYTES_MAX, UnreadableBody, parse
 from web.bridge import Bridge
 from web.errors import ADMIN_ONLY, WrongServiceKey
 from web.job_waiter import JobWaiter
@@ -140,9 +141,11 @@ class Routes:
 
 def register(app: web.Application, operation: Operation) -> None:
     """Make aiohttp serve the operation."""
-    app.router.add_route(operation.method, operation.path, aiohttp_handler(operation))
+    # aiohttp's own pattern for a part of the path leaves out braces; ids are opaque.
+    path = operation.path.replace("}", ":[^/]+}")
+    app.router.add_route(operation.method, path, aiohttp_handler(operation))
     if operation.method == "GET":
-        app.router.add_route("HEAD", operation.path, aiohttp_handler(operation))
+        app.router.add_route("HEAD", path, aiohttp_handler(operation))
 
 
 def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -178,10 +181,14 @@ def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[w
 
 
 async def read_bytes(request: web.Request, most: int) -> bytes:
-    """The body, bounded.  Raises HTTPRequestEntityTooLarge."""
+    """The body, bounded.  Raises HTTPRequestEntityTooLarge, UnreadableBody."""
     if request.content_length is not None and request.content_length > most:
         raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=request.content_length)
-    raw = await request.read()
+    try:
+        raw = await request.read()
+    except (web.RequestPayloadError, PayloadEncodingError) as error:
+        message = "must be encoded as Content-Encoding and Transfer-Encoding say"
+        raise UnreadableBody([{"field": "body", "message": message}]) from error
     if len(raw) > most:
         raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(raw))
     return raw
