@@ -1,0 +1,80 @@
+"""The web application as a process of its own, to be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from devkit import ports
+from devkit.paths import ROOT
+from devkit.waiting import wait_until
+
+START_SECONDS = 20.0
+STOP_SECONDS = 20.0
+
+
+class WebProcess:
+    """`python -m web` on a port that stays the same; its output is added to `log`."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self.port = ports.choose()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = log
+        self._environment = {**process_environment(environment), "PORT": str(self.port), "HOST": "127.0.0.1"}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "web"],
+                cwd=ROOT,
+                env=self._environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        assert wait_until(self.answers, START_SECONDS), self.log.read_text()
+
+    def answers(self) -> bool:
+        """Whether `/health` answers."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        try:
+            with opener.open(f"{self.url}/health", timeout=1) as response:
+                return bool(response.status == 200)
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            return False
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to end, as a deployment does; its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def _end(self, by: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(by)
+        return self._process.wait(STOP_SECONDS)
+
+
+def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """An environment with nothing of the service's but `variables`."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    return {**kept, "PYTHONUNBUFFERED": "1", **variables}
+
+
+@contextmanager
+def running_process(environment: Mapping[str, str], log: Path) -> Iterator[WebProcess]:
+    """The process, started, and gone at the end whatever happened to it."""
+    process = WebProcess(environment, log)
+    process.start()
+    try:
+        yield process
+    finally:
+        process.kill()

@@ -1,0 +1,109 @@
+"""The web application in the test's own event loop, on a free port, with real servers behind it."""
+
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import aiohttp
+import pytest
+
+from domain.settings import read_settings
+from simulators import serving
+from simulators.auth import AuthSimulator
+from tests.support.books import Books
+from tests.support.client import SERVICE_KEY, Client
+from tests.support.jobs import engine_on, run_waiting
+from web.app import make_app
+from web.metrics import DEFECTS
+from workers.actors import all_handlers
+from workers.parts import Parts
+
+WORK_PAUSE_SECONDS = 0.005
+
+
+@dataclass
+class Service(Client):
+    """A running service, its callers' means, and a look into its books."""
+
+    books: Books = field(kw_only=True)
+    has_defects: bool = False
+    """Set by a test that provokes an error of ours (500); all others may see none."""
+
+
+def environment(*, database_url: str, redis_url: str, auth_url: str) -> dict[str, str]:
+    """The variables of a service under test."""
+    return {
+        "ENV": "development",
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "MANA_AUTH_URL": auth_url,
+        "MANA_SERVICE_KEY": SERVICE_KEY,
+        "CORS_ORIGINS": "https://mana.how, https://app.mana.how",
+    }
+
+
+@asynccontextmanager
+async def serving_in_this_loop(database_url: str, redis_url: str) -> AsyncIterator[Service]:
+    """Run the application until the block ends; then the books must add up, and no defect may have shown."""
+    before = _defects()
+    async with AuthSimulator().running() as auth:
+        variables = environment(database_url=database_url, redis_url=redis_url, auth_url=auth.url)
+        app = make_app(read_settings(variables))
+        async with serving.in_this_loop(app) as url, new_session() as session:
+            service = Service(url, session, auth, books=Books(database_url))
+            yield service
+    service.books.assert_they_add_up()
+    assert service.has_defects or _defects() == before, "the service answered 500"
+
+
+def new_session() -> aiohttp.ClientSession:
+    """A client with as many connections at once as a test asks for."""
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=30)
+    )
+
+
+@pytest.fixture
+async def service(database_url: str, redis_url: str) -> AsyncIterator[Service]:
+    """The service on a database of the test's own; at the end its books must add up."""
+    async with serving_in_this_loop(database_url, redis_url) as running:
+        yield running
+
+
+@contextmanager
+def working(database_url: str, redis_url: str) -> Iterator[None]:
+    """Do the service's jobs on a thread as soon as they are due: workers without their queue."""
+    stop = threading.Event()
+    settings = read_settings(environment(database_url=database_url, redis_url=redis_url, auth_url=""))
+
+    def work() -> None:
+        with engine_on(database_url, pool_size=2) as engine:
+            handlers = all_handlers(Parts(settings, engine))
+            while not stop.wait(WORK_PAUSE_SECONDS):
+                run_waiting(engine, handlers, lambda: datetime.now(UTC))
+
+    thread = threading.Thread(target=work, name="workers")
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+@pytest.fixture
+def workers(database_url: str, redis_url: str) -> Iterator[None]:
+    """The service's jobs are done while the test runs."""
+    with working(database_url, redis_url):
+        yield
+
+
+def _defects() -> float:
+    return sum(
+        sample.value
+        for metric in DEFECTS.collect()
+        for sample in metric.samples
+        if sample.name.endswith("_total")
+    )
