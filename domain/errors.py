@@ -74,6 +74,56 @@ class ReservationExpired(ReservationNotOpen):
         super().__init__(action, "refunded")
 
 
+class PackageNotFound(Refusal):
+    """There is no such package, or it is not for sale."""
+
+    code = "package_not_found"
+
+
+class PackageSold(Refusal):
+    """The package was bought before: its price and credits stay.  A new one may be made beside it."""
+
+    code = "package_sold"
+
+
+class StripePriceTaken(Refusal):
+    """Another package has this price of Stripe's."""
+
+    code = "stripe_price_taken"
+
+
+class PurchaseNotFound(Refusal):
+    """The person has no such purchase."""
+
+    code = "purchase_not_found"
+
+
+class PurchaseLapsed(Refusal):
+    """The purchase was begun about a day ago and never reached Stripe: begin a new one."""
+
+    code = "purchase_lapsed"
+
+
+class PaymentsNotConfigured(Refusal):
+    """This service was given no key of Stripe's, so that nothing can be bought."""
+
+    code = "payments_not_configured"
+
+
+class PaymentDoesNotMatch(Refusal):
+    """Stripe tells of a payment that does not fit its purchase: nothing is credited, a person has to look.
+
+    `problem` says what does not fit; the purchase keeps it too.
+    """
+
+    code = "payment_does_not_match"
+    is_recorded = True
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+
 class JobNotFound(Refusal):
     """There is no such job, or it was pruned."""
 

@@ -138,6 +138,77 @@ FACTS: Final = (
         """,
     ),
     Fact(
+        name="purchases_have_entries",
+        says="a completed purchase is one entry over its credits, and no other purchase has an entry",
+        checked="SELECT count(*) FROM credits.purchases WHERE status = 'completed'",
+        violations="""
+            SELECT coalesce(p.id::text, t.posting_key),
+                   format('purchase %s over %s, entry over %s', p.status, p.credits, t.amount)
+            FROM credits.purchases p
+            FULL JOIN (
+                SELECT user_id, posting_key, amount FROM credits.transactions WHERE posting_key LIKE 'purchase:%'
+            ) t ON t.posting_key = 'purchase:' || p.id
+            WHERE (p.status = 'completed' OR t.posting_key IS NOT NULL)
+              AND (p.status, p.credits, p.user_id) IS DISTINCT FROM ('completed', t.amount, t.user_id)
+              AND coalesce(p.problem, '') NOT LIKE 'taken over:%'
+        """,
+    ),
+    Fact(
+        name="taken_back_is_sum_of_entries",
+        says="what was taken back of a purchase is what its entries of taking and giving back sum to",
+        checked="SELECT count(*) FROM credits.purchases WHERE take_backs > 0",
+        violations="""
+            SELECT coalesce(p.id::text, t.purchase_id),
+                   format('%s taken back in %s steps, entries over %s in %s', p.credits_taken_back, p.take_backs,
+                          t.amount, t.steps)
+            FROM credits.purchases p
+            FULL JOIN (
+                SELECT split_part(posting_key, ':', 2) AS purchase_id, -sum(amount) AS amount, count(*) AS steps
+                FROM credits.transactions WHERE posting_key LIKE 'take-back:%' GROUP BY 1
+            ) t ON t.purchase_id = p.id::text
+            WHERE (coalesce(p.credits_taken_back, 0), coalesce(p.take_backs, 0))
+                  <> (coalesce(t.amount, 0), coalesce(t.steps, 0))
+        """,
+    ),
+    Fact(
+        name="taken_back_follows_the_money",
+        says="of a completed purchase, those credits are taken back whose money went back",
+        checked="SELECT count(*) FROM credits.purchase_reversals",
+        violations="""
+            SELECT id, format('%s taken back, %s of %s cents went back', credits_taken_back, gone, price_euro_cents)
+            FROM (
+                SELECT p.id, p.credits, p.price_euro_cents, p.credits_taken_back, p.problem,
+                       least(p.price_euro_cents, r.refunded + r.disputed) AS gone
+                FROM credits.purchases p
+                CROSS JOIN LATERAL (
+                    SELECT coalesce(sum(amount) FILTER (WHERE kind = 'dispute'), 0) AS disputed,
+                           coalesce(sum(amount) FILTER (WHERE kind = 'refund'), 0) AS refunded
+                    FROM (
+                        SELECT 'dispute' AS kind, amount_cents AS amount FROM credits.purchase_reversals
+                        WHERE payment_intent_id = p.stripe_payment_intent_id AND kind = 'dispute'
+                          AND state IN ('counted', 'final')
+                        UNION ALL
+                        SELECT 'refund', greatest(
+                            sum(c.amount_cents) FILTER (WHERE c.kind = 'refund' AND c.state IN ('counted', 'final')),
+                            max(c.amount_cents) FILTER (WHERE c.kind = 'charge') - coalesce(
+                                sum(c.amount_cents) FILTER (
+                                    WHERE c.kind = 'refund' AND c.state = 'void' AND c.seen_at >= s.seen_at),
+                                0),
+                            0)
+                        FROM credits.purchase_reversals c
+                        LEFT JOIN credits.purchase_reversals s ON s.stripe_id = c.charge_id AND s.kind = 'charge'
+                        WHERE c.payment_intent_id = p.stripe_payment_intent_id AND c.kind <> 'dispute'
+                        GROUP BY c.charge_id
+                    ) one
+                ) r
+                WHERE p.status = 'completed'
+            ) owed
+            WHERE credits_taken_back <> CASE WHEN gone >= price_euro_cents AND gone > 0 THEN credits
+                                             ELSE floor(credits::numeric * gone / greatest(price_euro_cents, 1)) END
+              AND coalesce(problem, '') NOT LIKE 'taken over:%'
+        """,
+    ),
+    Fact(
         name="usage_is_sum_of_entries",
         says="usage statistics, with what waits to be added, are the sum of the usage entries",
         checked="SELECT count(*) FROM credits.usage_stats WHERE is_rolled_up",

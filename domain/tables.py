@@ -141,6 +141,131 @@ purchases: Final = Table(
     Column("metadata", JSONB(none_as_null=True)),
     _time("created_at"),
     _time("completed_at", nullable=True),
+    Column("kind", Text, nullable=False, server_default="payment_intent"),
+    Column("checkout_session_id", Text, unique=True),
+    Column("checkout_url", Text),
+    _time("stripe_status_at", nullable=True),
+    Column("failure_code", Text),
+    Column("problem", Text),
+    Column("credits_taken_back", Integer, nullable=False, server_default="0"),
+    Column("take_backs", Integer, nullable=False, server_default="0"),
+    _time("next_check_at", nullable=True),
+    Column("checks", Integer, nullable=False, server_default="0"),
+    CheckConstraint("kind IN ('payment_intent', 'checkout_session')", name="purchases_kind_check"),
+    CheckConstraint("credits_taken_back BETWEEN 0 AND credits", name="purchases_taken_back_check"),
+    Index("purchases_by_user", "user_id", "created_at", "id"),
+    Index("purchases_to_check", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
+    schema="credits",
+)
+
+purchase_reversals: Final = Table(
+    "purchase_reversals",
+    metadata,
+    Column("stripe_id", Text, primary_key=True),
+    Column("payment_intent_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("charge_id", Text),
+    Column("amount_cents", BigInteger, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("kind IN ('refund', 'dispute', 'charge')", name="purchase_reversals_kind_check"),
+    CheckConstraint("state IN ('open', 'counted', 'final', 'void')", name="purchase_reversals_state_check"),
+    CheckConstraint("amount_cents >= 0", name="purchase_reversals_amount_check"),
+    Index("purchase_reversals_by_intent", "payment_intent_id"),
+    schema="credits",
+)
+
+stripe_customers: Final = Table(
+    "stripe_customers",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("stripe_customer_id", Text, nullable=False, unique=True),
+    Column("email", Text),
+    _time("created_at"),
+    _time("updated_at"),
+    schema="credits",
+)
+
+stripe_events: Final = Table(
+    "stripe_events",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("type", Text, nullable=False),
+    Column("stripe_created", DateTime(timezone=True), nullable=False),
+    Column("livemode", Boolean, nullable=False),
+    Column("payload", JSONB, nullable=False),
+    Column("payment_intent_id", Text),
+    Column("purchase_id", UUID),
+    Column("source", Text, nullable=False),
+    Column("received_at", DateTime(timezone=True), nullable=False),
+    Column("job_id", UUID),
+    _time("handled_at", nullable=True),
+    Column("outcome", Text),
+    CheckConstraint("source IN ('webhook', 'asked')", name="stripe_events_source_check"),
+    Index("stripe_events_by_time", "received_at"),
+    Index("stripe_events_by_purchase", "purchase_id", postgresql_where=text("purchase_id IS NOT NULL")),
+    schema="ops",
+)
+
+stripe_events_read: Final = Table(
+    "stripe_events_read",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default="true"),
+    Column("read_until", DateTime(timezone=True), nullable=False),
+    CheckConstraint("only_row", name="stripe_events_read_one_check"),
+    schema="ops",
+)
+
+usage_stats: Final = Table(
+    "usage_stats",
+    metadata,
+    _id(),
+    Column("user_id", Text, nullable=False),
+    Column("app_id", Text, nullable=False),
+    Column("credits_used", _credits(), nullable=False),
+    Column("date", DateTime(timezone=True), nullable=False),
+    Column("metadata", JSONB(none_as_null=True)),
+    Column("is_rolled_up", Boolean, nullable=False, server_default="false"),
+    Index(
+        "usage_stats_rolled_up_key",
+        "user_id",
+        "app_id",
+        "date",
+        unique=True,
+        postgresql_where=text("is_rolled_up"),
+    ),
+    schema="credits",
+)
+
+usage_pending: Final = Table(
+    "usage_pending",
+    metadata,
+    Column("user_id", Text, nullable=False),
+    Column("app_id", Text, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("credits_used", _credits(), nullable=False),
+    schema="ops",
+)
+
+reservations: Final = Table(
+    "reservations",
+    metadata,
+    _id(),
+    Column("user_id", Text, nullable=False),
+    Column("amount", _credits(), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("status", reservation_status, nullable=False, server_default="reserved"),
+    _time("created_at"),
+    _time("resolved_at", nullable=True),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("is_expired", Boolean, nullable=False, server_default="false"),
+    Index(
+        "reservations_open_by_expiry",
+        "expires_at",
+        postgresql_where=text("status = 'reserved'"),
+    ),
+    Index("reservations_open_by_user", "user_id", postgresql_where=text("status = 'reserved'")),
     schema="credits",
 )
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 from sqlalchemy import Connection
 
-from domain import heartbeats, jobs, ledger_checks, reservations
+from domain import heartbeats, jobs, ledger_checks, reservations, stripe_events
 from domain.jobs.kind import Job, Queue
 from domain.jobs.operate import PRUNED_PER_CALL_MAX
 from domain.reservations import EXPIRED_PER_CALL_MAX
@@ -48,4 +48,5 @@ def prune(connection: Connection, _job: PruneOldRows, swept: Swept, now: datetim
     """One step: PRUNED_PER_CALL_MAX jobs at most, and the few rows of the rest."""
     pruned = jobs.prune(connection, now=now)
     others = heartbeats.prune(connection, now=now) + ledger_checks.prune(connection, now=now)
+    others += stripe_events.prune(connection, now=now)
     return Swept(count=swept.count + pruned + others), pruned == PRUNED_PER_CALL_MAX

@@ -16,6 +16,7 @@ from sqlalchemy import Connection
 from domain import usage_stats
 from domain.jobs import Job
 from domain.ledger_checks import CheckLedger
+from domain.reconciliation import AskAboutPurchases, FetchMissedEvents
 from domain.upkeep import PruneOldRows, ReleaseExpiredReservations
 
 
@@ -52,6 +53,10 @@ def cron(expression: str) -> CronTrigger:
 
 TIMETABLE: Final = (
     Entry("release_expired_reservations", cron("* * * * *"), lambda _slot: ReleaseExpiredReservations()),
+    Entry("ask_about_purchases", cron("*/5 * * * *"), lambda _slot: AskAboutPurchases()),
+    Entry("fetch_missed_events", cron("2-59/5 * * * *"), lambda _slot: FetchMissedEvents()),
+    Entry("charge_recurring_sync", cron("0 * * * *"), lambda _slot: ChargeRecurring()),
+    Entry("remind_of_renewals", cron("30 * * * *"), lambda _slot: RemindOfRenewals()),
     Entry("check_ledger", cron("7 * * * *"), lambda _slot: CheckLedger()),
     Entry("prune_old_rows", cron("23 3 * * *"), lambda _slot: PruneOldRows()),
 )

@@ -10,18 +10,30 @@ import aiohttp
 from aiohttp import web
 
 from domain.settings import Settings
+from domain.stripe_gateway import gateway_of
 from nudges.nudger import Nudger
 from web.auth import JwksCache, ServiceKeys, TokenVerifier
 from web.bodies import BATCH_BODY_BYTES_MAX
 from web.bridge import Bridge
 from web.frame import add_headers, frame
 from web.job_waiter import JobWaiter
+from web.outside import Outside
 from web.reference import published, published_key
+from web.routes import admin_packages, health, internal, jobs, reference, stripe_webhooks
 from web.routes import credits as credits_routes
-from web.routes import health, internal, jobs, reference
+from web.routes import purchases as purchase_routes
 from web.routing import Operation, Services, register, services_key
 
-ROOMS: Final = (health.routes, credits_routes.routes, internal.routes, jobs.routes, reference.routes)
+ROOMS: Final = (
+    health.routes,
+    credits_routes.routes,
+    purchase_routes.routes,
+    stripe_webhooks.routes,
+    internal.routes,
+    admin_packages.routes,
+    jobs.routes,
+    reference.routes,
+)
 
 
 def operations() -> list[Operation]:
@@ -41,6 +53,7 @@ def make_app(settings: Settings) -> web.Application:
         nudger = Nudger(settings.redis_url)
         bridge = Bridge(settings, nudger)
         await bridge.open()
+        outside = Outside(bridge, gateway_of(settings))
         async with aiohttp.ClientSession() as session:
             jwks = JwksCache(settings.auth_url, session)
             jwks.refresh_if_due()
@@ -48,11 +61,13 @@ def make_app(settings: Settings) -> web.Application:
                 settings=settings,
                 bridge=bridge,
                 job_waiter=JobWaiter(bridge),
+                outside=outside,
                 tokens=TokenVerifier(settings, jwks),
                 service_keys=ServiceKeys(settings.service_keys),
             )
             yield
             await jwks.close()
+        await outside.close()
         await bridge.close()
         await asyncio.to_thread(nudger.close)
 

@@ -13,6 +13,7 @@ from domain import errors
 from domain.amounts import wire_amount
 from domain.errors import Refusal
 from domain.jobs.refusals import UnknownRefusal
+from domain.payments import PaymentProviderFailed, PaymentProviderUnavailable
 from web.answers import encoder
 from web.auth import KeysUnavailable, NotAuthenticated
 from web.batches import Overloaded
@@ -44,6 +45,13 @@ REFUSALS: Final[dict[type[Refusal], Look]] = {
     errors.ReservationNotFound: Look(404, "Reservation not found"),
     errors.ReservationNotOpen: Look(400, "Cannot {action} reservation in status: {status}"),
     errors.ReservationExpired: Look(400, "Cannot {action} reservation in status: {status}"),
+    errors.PackageNotFound: Look(404, "Package not found or inactive"),
+    errors.PackageSold: Look(400, "Package was sold: its price and credits cannot change"),
+    errors.StripePriceTaken: Look(400, "Another package has this Stripe price"),
+    errors.PurchaseNotFound: Look(404, "Purchase not found"),
+    errors.PurchaseLapsed: Look(400, "Purchase was begun too long ago; begin a new one"),
+    errors.PaymentsNotConfigured: Look(503, "Payments are not configured"),
+    errors.PaymentDoesNotMatch: Look(400, "Payment does not match its purchase: {problem}"),
     errors.JobNotFound: Look(404, "Job not found"),
     errors.JobNotInState: Look(400, "Cannot {action} job in state: {state}"),
     errors.JobBusy: Look(409, "Job is being worked on"),
@@ -105,6 +113,8 @@ def wrong_of(error: Exception) -> Wrong | None:
             return Wrong(401, error.message, "not_authenticated")
         case WrongServiceKey():
             return Wrong(401, "Invalid or missing service key", "not_authenticated")
+        case PaymentProviderFailed():
+            return PAYMENT_UNKNOWN if isinstance(error, PaymentProviderUnavailable) else PAYMENT_REFUSED
         case Overloaded():
             return _unavailable("Too many requests are waiting", "overloaded")
         case Outage():
@@ -121,6 +131,16 @@ def wrong_of(error: Exception) -> Wrong | None:
             return Wrong(error.status, phrase, phrase.lower().replace(" ", "_"), headers=headers)
         case _:
             return None
+
+
+PAYMENT_UNKNOWN: Final = Wrong(
+    502,
+    "The payment provider did not answer; nothing was charged. Try again with the same idempotency key",
+    "payment_provider_failed",
+)
+PAYMENT_REFUSED: Final = Wrong(
+    502, "The payment provider refused the request; nothing was charged", "payment_provider_refused"
+)
 
 
 def _unavailable(message: str, code: str, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Wrong:

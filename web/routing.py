@@ -20,6 +20,7 @@ from web.bodies import BODY_BYTES_MAX, UnreadableBody, parse
 from web.bridge import Bridge
 from web.errors import ADMIN_ONLY, WrongServiceKey
 from web.job_waiter import JobWaiter
+from web.outside import Outside
 
 
 class Access(StrEnum):
@@ -38,6 +39,7 @@ class Services:
     settings: Settings
     bridge: Bridge
     job_waiter: JobWaiter
+    outside: Outside
     tokens: TokenVerifier
     service_keys: ServiceKeys
 

@@ -6,6 +6,9 @@ import pytest
 from sqlalchemy import Engine
 
 from tests.support.ledger import checked_engine
+from tests.support.payments import shop
+
+__all__ = ["engine", "shop"]
 
 
 @pytest.fixture

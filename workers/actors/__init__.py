@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from domain.jobs import Handler
 from workers.actors import credits as credit_actors
-from workers.actors import upkeep
+from workers.actors import payments, upkeep
 from workers.parts import Parts
 
 
 def all_handlers(parts: Parts) -> list[Handler]:
     """One handler for each kind."""
-    return [*credit_actors.handlers(parts), *upkeep.handlers(parts)]
+    return [*credit_actors.handlers(parts), *payments.handlers(parts), *upkeep.handlers(parts)]
