@@ -269,58 +269,6 @@ reservations: Final = Table(
     schema="credits",
 )
 
-usage_stats: Final = Table(
-    "usage_stats",
-    metadata,
-    _id(),
-    Column("user_id", Text, nullable=False),
-    Column("app_id", Text, nullable=False),
-    Column("credits_used", _credits(), nullable=False),
-    Column("date", DateTime(timezone=True), nullable=False),
-    Column("metadata", JSONB(none_as_null=True)),
-    Column("is_rolled_up", Boolean, nullable=False, server_default="false"),
-    Index(
-        "usage_stats_rolled_up_key",
-        "user_id",
-        "app_id",
-        "date",
-        unique=True,
-        postgresql_where=text("is_rolled_up"),
-    ),
-    schema="credits",
-)
-
-usage_pending: Final = Table(
-    "usage_pending",
-    metadata,
-    Column("user_id", Text, nullable=False),
-    Column("app_id", Text, nullable=False),
-    Column("day", Date, nullable=False),
-    Column("credits_used", _credits(), nullable=False),
-    schema="ops",
-)
-
-reservations: Final = Table(
-    "reservations",
-    metadata,
-    _id(),
-    Column("user_id", Text, nullable=False),
-    Column("amount", _credits(), nullable=False),
-    Column("reason", Text, nullable=False),
-    Column("status", reservation_status, nullable=False, server_default="reserved"),
-    _time("created_at"),
-    _time("resolved_at", nullable=True),
-    Column("expires_at", DateTime(timezone=True), nullable=False),
-    Column("is_expired", Boolean, nullable=False, server_default="false"),
-    Index(
-        "reservations_open_by_expiry",
-        "expires_at",
-        postgresql_where=text("status = 'reserved'"),
-    ),
-    Index("reservations_open_by_user", "user_id", postgresql_where=text("status = 'reserved'")),
-    schema="credits",
-)
-
 idempotent_answers: Final = Table(
     "idempotent_answers",
     metadata,
