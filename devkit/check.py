@@ -25,6 +25,11 @@ STEPS = (
     Step("lint", "the linter has nothing to say", (RUFF, "check", ".")),
     Step("types", "types agree, strictly", (str(VENV_PYTHON), "-m", "mypy")),
     Step("imports", "no room imports what it must not", (str(VENV / "bin" / "lint-imports"),)),
+    Step(
+        "errors",
+        "docs/errors.md says what the tables say",
+        (str(VENV_PYTHON), "-m", "web.error_docs", "--check"),
+    ),
     Step("tests", "all tests pass", (str(ROOT / "dev"), "test")),
 )
 
