@@ -1,12 +1,12 @@
 """`./dev up --detach`, `down` and `status`: driving a service that runs in the background."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from pathlib import Path
 
 from devkit import runfile
 from devkit.errors import DevError
@@ -15,9 +15,12 @@ from devkit.paths import ROOT, data_dir
 from devkit.plan import answers
 from devkit.runfile import Run
 from devkit.screen import progress, say, table
+from devkit.up import lock_data_dir
 from devkit.waiting import wait_until
 
 START_TIMEOUT_SECONDS = 300.0
+# The last line of a start, when everything that a script may ask for is there.
+READY_LINE = re.compile(r"^ready http\S+\n", re.MULTILINE)
 STOP_TIMEOUT_SECONDS = 90.0
 
 
@@ -27,6 +30,7 @@ def up_detached(environ: Mapping[str, str]) -> int:
     The exit code is that of the start: not 0 when it failed, and then nothing runs.
     """
     data = data_dir(environ)
+    lock_data_dir(data).release()  # refused here, the log of a service that runs is not touched
     log = data / "logs" / "up.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
@@ -41,11 +45,16 @@ def up_detached(environ: Mapping[str, str]) -> int:
             start_new_session=True,
         )
     with log.open() as said:
+        shown = ""
 
         def ready_or_ended() -> bool:
-            sys.stdout.write(said.read())
+            nonlocal shown
+            ended = process.poll() is not None  # asked first: what it said before its end is then all there
+            news = said.read()
+            shown += news
+            sys.stdout.write(news)
             sys.stdout.flush()
-            return process.poll() is not None or _is_ready(data, process.pid)
+            return ended or READY_LINE.search(shown) is not None
 
         try:
             in_time = wait_until(ready_or_ended, START_TIMEOUT_SECONDS)
@@ -54,14 +63,8 @@ def up_detached(environ: Mapping[str, str]) -> int:
         if not in_time:
             process.terminate()
             process.wait()
-        sys.stdout.write(said.read())
-        sys.stdout.flush()
+            ready_or_ended()
     return 0 if process.poll() is None else process.returncode or 1
-
-
-def _is_ready(data: Path, pid: int) -> bool:
-    run = runfile.read(data)
-    return run is not None and run.ready and run.supervisor.pid == pid
 
 
 def down(environ: Mapping[str, str]) -> int:

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Coroutine, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 
 from devkit import demo, runfile, schema
 from devkit.child import log_tail
@@ -29,17 +30,26 @@ def up(environ: Mapping[str, str], *, shows_logs: bool = True) -> int:
     Raises DevError when one runs there already, or when something does not come up.
     """
     data = data_dir(environ)
+    lock = lock_data_dir(data)
+    killed_run = runfile.read(data)
+    if killed_run is not None:
+        end_leftovers(killed_run)
+        runfile.remove(data)
+    try:
+        return asyncio.run(Up(make_plan(environ), Console(shows_logs=shows_logs)).serve())
+    finally:
+        lock.release()
+
+
+def lock_data_dir(data: Path) -> FileLock:
+    """Take DATA_DIR for one run; the lock ends with the process.  Raises DevError when one runs there already."""
     data.mkdir(parents=True, exist_ok=True)
     lock = FileLock(data / "up.lock")
     if not lock.acquire():
         run = runfile.read(data)
         where = f"at {run.url} (process {run.supervisor.pid})" if run else "and is just starting"
         raise DevError(f"It already runs on {data} {where}.\nSee ./dev status, or stop it with ./dev down.")
-    killed_run = runfile.read(data)
-    if killed_run is not None:
-        end_leftovers(killed_run)
-        runfile.remove(data)
-    return asyncio.run(Up(make_plan(environ), Console(shows_logs=shows_logs)).serve())
+    return lock
 
 
 class Up:

@@ -134,9 +134,10 @@ def test_run_json_tells_what_runs_to_its_owner_alone(house: Dev) -> None:
 
 def test_a_second_up_says_that_it_runs_and_does_not_hurt_it(house: Dev) -> None:
     before = house.processes()
-    second = house.command("up")
-    assert second.returncode == 1
-    assert f"already runs on {house.data} at http://127.0.0.1:{house.port}" in second.stderr
+    for options in ([], ["--detach"]):
+        second = house.command("up", *options)
+        assert second.returncode == 1
+        assert f"already runs on {house.data} at http://127.0.0.1:{house.port}" in second.stderr
     assert house.processes() == before
 
 
