@@ -19,7 +19,16 @@ from web.auth import KeysUnavailable, NotAuthenticated
 from web.batches import Overloaded
 from web.bodies import bad_field
 from web.deductions import Outage
-from web.errors import DEFECT, REFUSALS, Wrong, WrongServiceKey, wrong_of, wrong_of_refusal
+from web.errors import (
+    DEFECT,
+    PAYMENT_REFUSED,
+    PAYMENT_UNKNOWN,
+    REFUSALS,
+    Wrong,
+    WrongServiceKey,
+    wrong_of,
+    wrong_of_refusal,
+)
 
 FACTS: Final[Mapping[str, Any]] = {
     "action": "commit",
@@ -42,6 +51,8 @@ ADVICE: Final[Mapping[str, str]] = {
     "insufficient_credits": "Final until credits are added. The key stayed free: the same request may be sent "
     "again then.",
     "balance_not_found": "Final until the balance is opened: `credits/init`, a first read, or a first credit.",
+    "payments_not_configured": "Final until the service is given a key of Stripe's.",
+    "purchase_lapsed": "Final: begin a new purchase.",
     "job_busy": "Try again when the worker is done with it.",
     "idempotency_key_reused": "Final: a key names one request. Take a new key for a new request.",
 }
@@ -136,6 +147,18 @@ AUTH_UNAVAILABLE: Final = _known(
     "The token may be good, but the sign-in service's keys could not be fetched to check it.",
     SEND_AGAIN,
 )
+PROVIDER_SILENT: Final = Documented(
+    sample=PAYMENT_UNKNOWN,
+    message=PAYMENT_UNKNOWN.message,
+    when="Stripe did not answer when something was bought. The purchase is kept.",
+    advice="Try again with the same key: it goes on with the same purchase.",
+)
+PROVIDER_REFUSED: Final = Documented(
+    sample=PAYMENT_REFUSED,
+    message=PAYMENT_REFUSED.message,
+    when="Stripe did not take what it was asked when something was bought.",
+    advice="Final: this service or its Stripe account has to be mended. Tell us.",
+)
 INTERNAL_ERROR: Final = Documented(
     sample=DEFECT,
     message=DEFECT.message,
@@ -152,7 +175,14 @@ MALFORMED: Final = (
     WRONG_METHOD,
     BODY_TOO_LARGE,
 )
-OUTAGES: Final = (OVERLOADED, DATABASE_UNAVAILABLE, AUTH_UNAVAILABLE, INTERNAL_ERROR)
+OUTAGES: Final = (
+    OVERLOADED,
+    DATABASE_UNAVAILABLE,
+    AUTH_UNAVAILABLE,
+    PROVIDER_SILENT,
+    PROVIDER_REFUSED,
+    INTERNAL_ERROR,
+)
 
 
 def plain(docstring: str | None) -> str:

@@ -33,11 +33,14 @@ A **503** is an outage: wait the seconds in `Retry-After` and send the same requ
 which takes effect once however often it is sent.
 """
 
-FORBIDDEN: Final = f"""
+OWN_SHAPES: Final = f"""
 ## With a shape of its own
 
 An administrators' route answers a caller who is no administrator with 403 and
 `{{"error":"{ADMIN_ONLY["error"]}","message":"{ADMIN_ONLY["message"]}"}}`. Final.
+
+The webhook answers an event that Stripe did not sign with 400 and `{{"error":"Missing signature"}}` or
+`{{"error":"Invalid signature"}}`. Final: the endpoint's secret is not the one that signed.
 """
 
 
@@ -49,7 +52,7 @@ def page() -> str:
             _section("Refusals: what was asked may not be done", error_catalogue.refusals()),
             _section("Requests that cannot be taken", error_catalogue.MALFORMED),
             _section("Outages and defects: ours, not yours", error_catalogue.OUTAGES),
-            FORBIDDEN,
+            OWN_SHAPES,
         ]
     )
 

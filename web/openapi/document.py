@@ -10,8 +10,8 @@ import msgspec
 
 from web.answers import ErrorAnswer, PendingAnswer
 from web.openapi.examples import Examples
-from web.openapi.fields import GIFT, JOB, PURCHASE, RESERVATION
-from web.openapi.responses import ForbiddenAnswer, Responses
+from web.openapi.fields import GIFT, JOB, PACKAGE, PURCHASE, RESERVATION
+from web.openapi.responses import WEBHOOK_PATH, PlainErrorAnswer, Responses
 from web.openapi.schemas import Schemas
 from web.openapi.types import JsonObject
 from web.routing import Access, Operation, described
@@ -78,7 +78,11 @@ PATH_PARTS: Final[Mapping[str, tuple[str, JsonObject]]] = {
 }
 """The parts of paths, by name."""
 
-PATH_EXAMPLES: Final[Mapping[tuple[str, str], str]] = {("Gifts", "id"): GIFT, ("Credits", "id"): PURCHASE}
+PATH_EXAMPLES: Final[Mapping[tuple[str, str], str]] = {
+    ("Gifts", "id"): GIFT,
+    ("Credits", "id"): PURCHASE,
+    ("Admin", "id"): PACKAGE,
+}
 
 IDEMPOTENCY_KEY: Final[JsonObject] = {
     "name": "Idempotency-Key",
@@ -98,15 +102,50 @@ PREFER: Final[JsonObject] = {
 }
 
 
+STRIPE_SIGNATURE: Final[JsonObject] = {
+    "name": "Stripe-Signature",
+    "in": "header",
+    "required": True,
+    "description": "Stripe's signature of the body's bytes with the endpoint's secret; good for 5 minutes.",
+    "schema": {
+        "type": "string",
+        "examples": ["t=1795361312,v1=5257a869e7ecebeda32affa62cdca3fa51cad7e77a0e56ff"],
+    },
+}
+
+STRIPE_EVENT: Final[JsonObject] = {
+    "required": True,
+    "description": "An event, as Stripe sends it.",
+    "content": {
+        "application/json": {
+            "schema": {"type": "object"},
+            "examples": {
+                "example": {
+                    "value": {
+                        "id": "evt_1MtwBwLkdIwHu7ix28a3tqPa",
+                        "object": "event",
+                        "type": "payment_intent.succeeded",
+                        "created": 1795361312,
+                        "data": {"object": {"id": "pi_3MtwBwLkdIwHu7ix28a3tqPa", "object": "payment_intent"}},
+                    }
+                }
+            },
+        }
+    },
+}
+
+
 def make_document(operations: Sequence[Operation], base_url: str) -> JsonObject:
     """The document of these routes, served at `base_url`."""
     schemas = Schemas(_types(operations))
     examples = Examples(schemas.components)
     responses = Responses(schemas, examples)
     paths: JsonObject = {}
-    for operation in operations:
-        described_operation = _operation(operation, schemas, examples, responses)
-        paths.setdefault(path_of(operation), {})[operation.method.lower()] = described_operation
+    for operation, name in zip(operations, operation_ids(operations), strict=True):
+        paths.setdefault(path_of(operation), {})[operation.method.lower()] = {
+            "operationId": name,
+            **_operation(operation, schemas, examples, responses),
+        }
     rooms = dict.fromkeys([*TAGS, *(operation.tag for operation in operations)])
     used = {operation.tag for operation in operations}
     return {
@@ -133,14 +172,21 @@ def path_of(operation: Operation) -> str:
     return re.sub(r"\{(\w+):[^{}]*\}", r"{\1}", operation.path)
 
 
-def operation_id(operation: Operation) -> str:
-    """A name for generated clients: the room and the handler, as in `internalUseBatch`."""
-    words = operation.handler.__name__.split("_")
-    return operation.tag.lower() + "".join(word.capitalize() for word in words)
+def operation_ids(operations: Iterable[Operation]) -> list[str]:
+    """A name for each, for generated clients: the room and the handler, as in `internalUseBatch`.
+
+    Of routes with one handler in common, those after the first have their method behind it: `adminChangePut`.
+    """
+    ids: list[str] = []
+    for operation in operations:
+        words = operation.handler.__name__.split("_")
+        name = operation.tag.lower() + "".join(word.capitalize() for word in words)
+        ids.append(name + operation.method.capitalize() if name in ids else name)
+    return ids
 
 
 def _types(operations: Iterable[Operation]) -> Iterable[Any]:
-    yield from (ErrorAnswer, ForbiddenAnswer)
+    yield from (ErrorAnswer, PlainErrorAnswer)
     for operation in operations:
         yield operation.answer
         yield from operation.further.values()
@@ -154,7 +200,6 @@ def _operation(
     summary, description = words_of(operation)
     made: JsonObject = {
         "tags": [operation.tag],
-        "operationId": operation_id(operation),
         "summary": summary,
         "description": description,
         "security": SECURITY[operation.access],
@@ -164,6 +209,9 @@ def _operation(
         schema = schemas.of(operation.body)
         media = {"schema": schema, "examples": {"example": {"value": examples.of(schema)}}}
         made["requestBody"] = {"required": True, "content": {"application/json": media}}
+    if operation.path == WEBHOOK_PATH:
+        made["parameters"].append(STRIPE_SIGNATURE)
+        made["requestBody"] = STRIPE_EVENT
     made["responses"] = responses.of(operation)
     return made
 

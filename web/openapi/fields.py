@@ -80,6 +80,8 @@ FIELDS: Final[dict[str, Field]] = {
     "stripePriceId": Field("Stripe's price, where it has one", None),
     "stripePaymentIntentId": Field("Stripe's payment", "pi_3MtwBwLkdIwHu7ix28a3tqPa"),
     "stripeCustomerId": Field("Stripe's customer", "cus_NffrFeUfNV2Hib"),
+    "failureCode": Field("Why the last try to pay failed, in Stripe's words", None),
+    "creditsTakenBack": Field("Credits taken back after a refund or a dispute", 0),
     "active": Field("Whether it is on", True),
     "sortOrder": Field("Its place in the list", 1),
     "successUrl": Field("Where Stripe's page sends the buyer afterwards", "https://mana.how/credits?paid=1"),

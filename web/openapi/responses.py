@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
-from domain.errors import Refusal
+from domain.errors import PaymentsNotConfigured, Refusal
 from web import error_catalogue
 from web.answers import Answer, ErrorAnswer, PendingAnswer, encoder
 from web.error_catalogue import Documented, sample_of_refusal
@@ -16,6 +16,7 @@ from web.errors import ADMIN_ONLY, Wrong
 from web.openapi.examples import Examples
 from web.openapi.schemas import Schemas
 from web.openapi.types import Html, JsonObject
+from web.routes.stripe_webhooks import INVALID_SIGNATURE, MISSING_SIGNATURE
 from web.routing import Access, Operation
 
 MEDIA_TYPES: Final[Mapping[Any, str]] = {str: "text/plain", Html: "text/html"}
@@ -29,17 +30,20 @@ RETRY_AFTER: Final[JsonObject] = {
     "schema": {"type": "integer", "minimum": 1},
 }
 
+WEBHOOK_PATH: Final = "/api/v1/webhooks/stripe"
+"""Its body is Stripe's, and is read as bytes: no type of ours describes it."""
+
 FACTS_OF_OPERATION: Final[Mapping[str, Mapping[str, Any]]] = {
     "/api/v1/internal/credits/refund-reservation": {"action": "refund"}
 }
 """Facts of sample refusals, by path, where the usual ones are another operation's."""
 
 
-class ForbiddenAnswer(Answer):
-    """An administrators' route, asked by somebody else: this one error has a shape of its own."""
+class PlainErrorAnswer(Answer, omit_defaults=True):
+    """The shape of two errors that are older than the envelope: no administrator, no signature."""
 
     error: str
-    message: str
+    message: str | None = None
 
 
 class Responses:
@@ -57,14 +61,28 @@ class Responses:
         for summary, wrong in _errors(operation):
             errors.setdefault(wrong.status, []).append((summary, wrong))
         responses |= {str(status): self._error(status, group) for status, group in errors.items()}
+        if operation.path == WEBHOOK_PATH:
+            self._add_unsigned(responses["400"])
         if operation.access is Access.ADMIN:
             responses["403"] = {"$ref": "#/components/responses/AdminOnly"}
         return dict(sorted(responses.items()))
 
+    def _add_unsigned(self, response: JsonObject) -> None:
+        """To the response of malformed events, what is answered to unsigned ones."""
+        media = response["content"]["application/json"]
+        media["schema"] = {"anyOf": [media["schema"], self._schemas.of(PlainErrorAnswer)]}
+        media["examples"] |= {
+            "missing_signature": {"summary": "`Stripe-Signature` is missing.", "value": MISSING_SIGNATURE},
+            "invalid_signature": {
+                "summary": "`Stripe-Signature` is of other bytes, by another secret, or older than 5 minutes.",
+                "value": INVALID_SIGNATURE,
+            },
+        }
+
     def shared(self) -> JsonObject:
         """Responses that operations refer to."""
         examples = {"forbidden": {"value": dict(ADMIN_ONLY)}}
-        content = {"schema": self._schemas.of(ForbiddenAnswer), "examples": examples}
+        content = {"schema": self._schemas.of(PlainErrorAnswer), "examples": examples}
         return {
             "AdminOnly": {
                 "description": "The caller is no administrator",
@@ -124,7 +142,8 @@ def _when(kind: type[Refusal]) -> str:
 
 
 def _general(operation: Operation) -> Iterable[Documented]:
-    if operation.body is not None or operation.queries or "{" in operation.path:
+    has_body = operation.body is not None or operation.path == WEBHOOK_PATH
+    if has_body or operation.queries or "{" in operation.path:
         yield error_catalogue.BAD_REQUEST
     is_users = operation.access in (Access.USER, Access.ADMIN)
     if is_users:
@@ -132,8 +151,11 @@ def _general(operation: Operation) -> Iterable[Documented]:
         yield error_catalogue.BAD_TOKEN
     if operation.access is Access.SERVICE:
         yield error_catalogue.WRONG_SERVICE_KEY
-    if operation.body is not None:
+    if has_body:
         yield error_catalogue.BODY_TOO_LARGE
+    if PaymentsNotConfigured in operation.refusals:
+        yield error_catalogue.PROVIDER_SILENT
+        yield error_catalogue.PROVIDER_REFUSED
     if operation.path.startswith(API_PREFIX):
         yield error_catalogue.OVERLOADED
         yield error_catalogue.DATABASE_UNAVAILABLE

@@ -35,6 +35,8 @@ class Schemas:
 
 
 def _schema_of_own_type(kind: type) -> Schema:
+    if kind is object:
+        return {"description": "Any JSON"}
     return {"type": "string"} if kind is Html else schema_of_own_type(kind)
 
 

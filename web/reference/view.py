@@ -15,7 +15,7 @@ METHODS: Final = ("get", "post", "put", "patch", "delete")
 DEPTH_MAX: Final = 3
 """How deep tables of fields follow objects in objects."""
 
-ERROR_SCHEMAS: Final = frozenset({"ErrorAnswer", "ForbiddenAnswer"})
+ERROR_SCHEMAS: Final = frozenset({"ErrorAnswer", "PlainErrorAnswer"})
 
 BOUNDS: Final[tuple[tuple[str, str], ...]] = (
     ("exclusiveMinimum", "above {}"),
@@ -240,7 +240,7 @@ class _View:
         if "requestBody" in operation:
             body = self._resolved(operation["requestBody"]["content"]["application/json"]["schema"])
             required = body.get("required", ())
-            schemas += [part for name, part in body["properties"].items() if name in required]
+            schemas += [part for name, part in body.get("properties", {}).items() if name in required]
         return any(schema.get("format") == "uuid" for schema in schemas)
 
 
@@ -254,15 +254,17 @@ def _access(security: list[Mapping[str, list[str]]]) -> str:
 
 
 def _is_error(response: JsonObject) -> bool:
-    media = response["content"].get("application/json", {})
-    return str(media.get("schema", {}).get("$ref", "")).rpartition("/")[2] in ERROR_SCHEMAS
+    schema = response["content"].get("application/json", {}).get("schema", {})
+    refs = [part.get("$ref", "") for part in schema.get("anyOf", [schema])]
+    return any(ref.rpartition("/")[2] in ERROR_SCHEMAS for ref in refs)
 
 
 def _errors(status: str, response: JsonObject) -> Iterable[Error]:
     for example in response["content"]["application/json"]["examples"].values():
         value = example["value"]
         when = example.get("summary", response["description"])
-        yield Error(status=status, code=value.get("code", ""), message=value["message"], when=when)
+        message = value.get("message") or value["error"]
+        yield Error(status=status, code=value.get("code", ""), message=message, when=when)
 
 
 def _bounds(schema: JsonObject) -> str:
