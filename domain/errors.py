@@ -124,6 +124,42 @@ class PaymentDoesNotMatch(Refusal):
         self.problem = problem
 
 
+class SyncAlreadyActive(Refusal):
+    """The person's sync is active and paid for."""
+
+    code = "sync_already_active"
+
+
+class SyncAlreadyGifted(Refusal):
+    """The person's sync is a gift of ours: there is nothing to pay for."""
+
+    code = "sync_already_gifted"
+
+
+class SyncNotActive(Refusal):
+    """The person's sync is not active: never activated, deactivated, or paused."""
+
+    code = "sync_not_active"
+
+
+class SyncIsGifted(Refusal):
+    """The person's sync is a gift of ours, which only an administrator takes back."""
+
+    code = "sync_is_gifted"
+
+
+class SyncNotFound(Refusal):
+    """The person never had a sync subscription."""
+
+    code = "sync_not_found"
+
+
+class SyncNotGifted(Refusal):
+    """The person's sync is no gift of ours: nothing can be taken back."""
+
+    code = "sync_not_gifted"
+
+
 class JobNotFound(Refusal):
     """There is no such job, or it was pruned."""
 

@@ -24,6 +24,7 @@ from sqlalchemy import (
     Interval,
     MetaData,
     Numeric,
+    SmallInteger,
     Table,
     Text,
     text,
@@ -40,6 +41,7 @@ def _enum(name: str, *values: str) -> Enum:
 transaction_type: Final = _enum("transaction_type", "purchase", "usage", "refund", "gift", "grant")
 transaction_status: Final = _enum("transaction_status", "pending", "completed", "failed", "cancelled")
 reservation_status: Final = _enum("reservation_status", "reserved", "committed", "refunded")
+sync_billing_interval: Final = _enum("sync_billing_interval", "monthly", "quarterly", "yearly")
 
 
 def _credits() -> Numeric[Any]:
@@ -266,6 +268,39 @@ reservations: Final = Table(
         postgresql_where=text("status = 'reserved'"),
     ),
     Index("reservations_open_by_user", "user_id", postgresql_where=text("status = 'reserved'")),
+    schema="credits",
+)
+
+sync_subscriptions: Final = Table(
+    "sync_subscriptions",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("active", Boolean, nullable=False, server_default="false"),
+    Column("billing_interval", sync_billing_interval, nullable=False, server_default="monthly"),
+    Column("amount_charged", Integer, nullable=False, server_default="30"),
+    _time("activated_at", nullable=True),
+    _time("next_charge_at", nullable=True),
+    _time("paused_at", nullable=True),
+    Column("is_gifted", Boolean, nullable=False, server_default="false"),
+    Column("gifted_by", Text),
+    _time("gifted_at", nullable=True),
+    _time("created_at"),
+    _time("updated_at"),
+    Column("auto_resume", Boolean, nullable=False, server_default="false"),
+    Column("anchor_day", SmallInteger),  # the day of the month that its charges keep
+    _time("paid_from", nullable=True),  # the start of the period charged last
+    _time("paid_until", nullable=True),  # under a gift: the end of the paid period, when it began
+    Column("contact_email", Text),  # of the signed token that activated it
+    _time("reminded_for", nullable=True),  # the charge that a reminder was sent of
+    Column("problem", Text),  # why it could not be charged, and when
+    _time("problem_at", nullable=True),
+    CheckConstraint("anchor_day BETWEEN 1 AND 31", name="sync_subscriptions_anchor_day_check"),
+    Index("sync_subscriptions_due", "next_charge_at", postgresql_where=text("active AND NOT is_gifted")),
+    Index(
+        "sync_subscriptions_to_resume",
+        "paused_at",
+        postgresql_where=text("auto_resume AND NOT active AND NOT is_gifted AND paused_at IS NOT NULL"),
+    ),
     schema="credits",
 )
 

@@ -108,7 +108,7 @@ class Scheduler:
             return
         self._chore_due[chore.name] = time.monotonic() + chore.every.total_seconds()
         with transaction(self._engine, self._nudge) as connection:
-            chore.work(connection)
+            chore.work(connection, self._clock())
 
     def _beat(self, leads: bool) -> None:
         if time.monotonic() < self._beat_due:

@@ -17,6 +17,9 @@ from domain import usage_stats
 from domain.jobs import Job
 from domain.ledger_checks import CheckLedger
 from domain.reconciliation import AskAboutPurchases, FetchMissedEvents
+from domain.sync_billing import resuming
+from domain.sync_billing.reminders import RemindOfRenewals
+from domain.sync_billing.runs import ChargeRecurring
 from domain.upkeep import PruneOldRows, ReleaseExpiredReservations
 
 
@@ -38,12 +41,12 @@ class Chore:
     """Light work that the leading scheduler does by itself, every few seconds.
 
     For what is so frequent that rows of jobs would be more work than the work, and needs no memory: missed,
-    it is done the next time; done twice, nothing is wrong.
+    it is done the next time; done twice, nothing is wrong.  `work` is given the scheduler's time.
     """
 
     name: str
     every: timedelta
-    work: Callable[[Connection], object]
+    work: Callable[[Connection, datetime], object]
 
 
 def cron(expression: str) -> CronTrigger:
@@ -63,5 +66,6 @@ TIMETABLE: Final = (
 
 CHORES: Final = (
     # 43,000 jobs a day, each an insert and three updates, to move a few rows: done here instead.
-    Chore("roll_up_usage", timedelta(seconds=2), usage_stats.roll_up),
+    Chore("roll_up_usage", timedelta(seconds=2), lambda connection, _now: usage_stats.roll_up(connection)),
+    Chore("resume_paused_sync", resuming.LOOK_EVERY, resuming.look),
 )

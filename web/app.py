@@ -19,7 +19,17 @@ from web.frame import add_headers, frame
 from web.job_waiter import JobWaiter
 from web.outside import Outside
 from web.reference import published, published_key
-from web.routes import admin_packages, health, internal, jobs, reference, stripe_webhooks
+from web.routes import (
+    admin_packages,
+    admin_sync,
+    health,
+    internal,
+    internal_sync,
+    jobs,
+    reference,
+    stripe_webhooks,
+    sync,
+)
 from web.routes import credits as credits_routes
 from web.routes import purchases as purchase_routes
 from web.routing import Operation, Services, register, services_key
@@ -29,8 +39,11 @@ ROOMS: Final = (
     credits_routes.routes,
     purchase_routes.routes,
     stripe_webhooks.routes,
+    sync.routes,
     internal.routes,
+    internal_sync.routes,
     admin_packages.routes,
+    admin_sync.routes,
     jobs.routes,
     reference.routes,
 )

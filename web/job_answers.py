@@ -10,7 +10,9 @@ import msgspec
 from domain.amounts import wire_amount
 from domain.ledger import Entry
 from domain.spending import RefundCredits
+from domain.sync_billing.runs import ChargeRecurring, Run
 from web.answers import BalanceLeft, RefundAnswer, TransactionAnswer
+from web.sync_shapes import ChargeRecurringAnswer
 
 
 def refund_answer(result: Any) -> RefundAnswer:
@@ -23,7 +25,18 @@ def refund_answer(result: Any) -> RefundAnswer:
     )
 
 
-_ANSWERS: Final[dict[str, Callable[[Any], msgspec.Struct]]] = {RefundCredits.kind: refund_answer}
+def charge_recurring_answer(result: Any) -> ChargeRecurringAnswer:
+    """From what the run did."""
+    tally = msgspec.convert(result, Run).tally
+    return ChargeRecurringAnswer(
+        charged=tally.charged, paused=tally.paused, errors=tally.errors, total=tally.total
+    )
+
+
+_ANSWERS: Final[dict[str, Callable[[Any], msgspec.Struct]]] = {
+    RefundCredits.kind: refund_answer,
+    ChargeRecurring.kind: charge_recurring_answer,
+}
 """Kinds with an endpoint of their own.  The result of any other is shown as it is."""
 
 

@@ -4,7 +4,7 @@ Adding a kind: subclass `Job` in the room that owns the work, and put a handler 
 into workers/actors.
 """
 
-from domain.jobs.add import add_job
+from domain.jobs.add import add_job, add_jobs_of_people
 from domain.jobs.due import claim_due
 from domain.jobs.handlers import Handler, Once, Outside, Steps
 from domain.jobs.kind import Job, Queue
@@ -35,6 +35,7 @@ __all__ = [
     "Queue",
     "Steps",
     "add_job",
+    "add_jobs_of_people",
     "cancel",
     "claim_due",
     "count_jobs",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import Connection, select
@@ -39,17 +40,9 @@ def add_job(
     job_id = new_id(now)
     due = max(run_at, now) if run_at is not None else now
     values = {
-        "id": job_id,
-        "kind": job.kind,
-        "queue": job.queue.value,
-        "payload": job,
+        **_row(job_id, job, user_id, due=due, now=now),
         "unique_key": unique_key,
-        "user_id": user_id,
         "subject": subject,
-        "horizon": job.horizon,
-        "created_at": now,
-        "run_at": due,
-        "nudge_at": max(due, now + NUDGE_GRACE),
     }
     statement = (
         insert(tables.jobs)
@@ -70,3 +63,27 @@ def add_job(
             return existing
         # The row with the key was pruned between the two statements: the next insert succeeds.
     raise RuntimeError(f"the key of a job of kind {job.kind} appears and disappears")
+
+
+def add_jobs_of_people(connection: Connection, jobs: Mapping[str, Job], *, now: datetime) -> None:
+    """Write a job for each person, by user id, in one go: a notice to each of a thousand."""
+    if not jobs:
+        return
+    rows = [_row(new_id(now), job, user_id, due=now, now=now) for user_id, job in jobs.items()]
+    connection.execute(insert(tables.jobs), rows)
+    for row in rows:
+        remember_added(connection, AddedJob(row["id"], row["kind"], row["queue"]))
+
+
+def _row(job_id: UUID, job: Job, user_id: str | None, *, due: datetime, now: datetime) -> dict[str, Any]:
+    return {
+        "id": job_id,
+        "kind": job.kind,
+        "queue": job.queue.value,
+        "payload": job,
+        "user_id": user_id,
+        "horizon": job.horizon,
+        "created_at": now,
+        "run_at": due,
+        "nudge_at": max(due, now + NUDGE_GRACE),
+    }

@@ -109,7 +109,7 @@ def test_a_line_that_fails_does_not_stop_the_others_and_is_tried_again(
 
 def test_only_the_leader_does_chores_and_not_more_often_than_they_are_due(scheduler: StartScheduler) -> None:
     done: list[Connection] = []
-    chore = Chore("chore", timedelta(hours=1), done.append)
+    chore = Chore("chore", timedelta(hours=1), lambda connection, _now: done.append(connection))
     one, other = scheduler(chore), scheduler(chore)
     for _ in range(3):
         one.tick()

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from domain.jobs import Handler
 from workers.actors import credits as credit_actors
-from workers.actors import payments, upkeep
+from workers.actors import notices, payments, sync, upkeep
 from workers.parts import Parts
 
 
 def all_handlers(parts: Parts) -> list[Handler]:
     """One handler for each kind."""
-    return [*credit_actors.handlers(parts), *payments.handlers(parts), *upkeep.handlers(parts)]
+    rooms = (credit_actors, payments, sync, notices, upkeep)
+    return [handler for room in rooms for handler in room.handlers(parts)]
