@@ -49,6 +49,7 @@ class Batches(Generic[Item, Result]):
         self._in_flight_max = in_flight_max
         self._worthwhile = worthwhile
         self._last_start = 0.0
+        self._stall_check: asyncio.TimerHandle | None = None
         self._waiting_max = waiting_max
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
@@ -63,7 +64,22 @@ class Batches(Generic[Item, Result]):
         self._waiting.append((item, future))
         if self._is_another_batch_due():
             self._start()
+        else:
+            self._watch()
         return future
+
+    def _watch(self) -> None:
+        """See to it that what waits is not forgotten behind a batch that stalls: nobody may come after it."""
+        if self._stall_check is None:
+            loop = asyncio.get_running_loop()
+            self._stall_check = loop.call_later(STALLED_SECONDS, self._look_for_stall)
+
+    def _look_for_stall(self) -> None:
+        self._stall_check = None
+        if self._waiting:
+            if self._is_another_batch_due():
+                self._start()
+            self._watch()
 
     def _is_another_batch_due(self) -> bool:
         """One batch at a time makes the longest ones, which are the cheapest by the item.

@@ -55,6 +55,9 @@ READS_WAITING_MAX: Final = 20_000
 THREADS: Final = 8
 """Cold requests at once; as many connections."""
 
+RUNS_WAITING_MAX: Final = 1_000
+"""Cold requests under way or waiting: about two seconds of work.  Beyond it a caller hears 503 now."""
+
 TRIES_MAX: Final = 5
 """How often a transaction that lost a race (a deadlock, a serialization failure) is run."""
 
@@ -79,6 +82,7 @@ class Bridge:
         )
         self._deductions = Deductions(self._pool, name)
         self._lists_waiting = 0
+        self._runs_waiting = 0
         self._together = asyncio.Semaphore(CALLERS_BATCHES_IN_FLIGHT_MAX)
         self.deductions: Batches[Posting, Outcome] = Batches(
             "deductions",
@@ -113,9 +117,17 @@ class Bridge:
         """Run domain work in a transaction of its own, on a thread; committed when this returns.
 
         `work` touches nothing but the database: it runs again when its transaction lost a race.
-        Raises the domain's refusals, and Outage when the database does not answer.
+        Raises the domain's refusals, Outage when the database does not answer, and Overloaded when too much
+        is waiting.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self.run_committed, work)
+        if self._runs_waiting >= RUNS_WAITING_MAX:
+            raise Overloaded
+        self._runs_waiting += 1
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, self.run_committed, work)
+        finally:
+            self._runs_waiting -= 1
 
     def run_committed(self, work: Callable[[Connection, datetime], T]) -> T:
         """The same, on the calling thread, which waits."""
