@@ -13,8 +13,9 @@ from aiohttp import web
 from prometheus_client import Histogram
 
 from web.auth import NotAuthenticated
+from web.defects import tell_defect
 from web.errors import DEFECT, wrong_of
-from web.metrics import DEFECTS, REFUSED_TOKENS, REQUESTS
+from web.metrics import DEFECTS, REFUSED_TOKENS, REQUESTS, calling_app
 
 log: Final = structlog.get_logger()
 
@@ -63,15 +64,15 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if error.status < 400:
             return error
         wrong = wrong_of(error) or DEFECT
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - told below
         known = wrong_of(error)
         if isinstance(error, NotAuthenticated):
             REFUSED_TOKENS.labels(error.reason).inc()
         if known is None:
             DEFECTS.labels(_route(request)).inc()
-            log.exception("defect", route=_route(request), request_id=_request_id(request))
+            tell_defect(error, **_who(request))
         elif known.status >= 500:
-            log.warning("outage", route=_route(request), code=known.code, error=str(error))
+            log.warning("outage", code=known.code, error=str(error), **_who(request))
         wrong = known or DEFECT
     return wrong.response()
 
@@ -82,6 +83,11 @@ def _preflight(request: web.Request) -> web.Response:
     if requested is not None:
         headers["Access-Control-Allow-Headers"] = requested
     return web.Response(status=204, headers=headers)
+
+
+def _who(request: web.Request) -> dict[str, str | None]:
+    """What a log line says of the request."""
+    return {"route": _route(request), "request_id": _request_id(request), "app": calling_app(request.headers)}
 
 
 def _route(request: web.Request) -> str:

@@ -20,6 +20,7 @@ from web.bodies import BODY_BYTES_MAX, UnreadableBody, parse
 from web.bridge import Bridge
 from web.errors import ADMIN_ONLY, WrongServiceKey
 from web.job_waiter import JobWaiter
+from web.metrics import count_call_of_app
 from web.outside import Outside
 
 
@@ -165,6 +166,7 @@ def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[w
         if access is Access.SERVICE:
             if not services.service_keys.accepts(request.headers.get("X-Service-Key")):
                 raise WrongServiceKey
+            count_call_of_app(request.headers)
         elif access is not Access.OPEN:
             authorization = request.headers.get("Authorization")
             remembered = services.tokens.remembered(authorization or "")

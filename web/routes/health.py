@@ -62,7 +62,7 @@ def _migrations(connection: Connection) -> str:
     if current != head:
         return f"at revision {current}, this code needs {head}"
     digest = connection.execute(
-        text("SELECT obj_description('credits.post(json, timestamptz, numeric)'::regprocedure)")
+        text("SELECT obj_description(to_regprocedure('credits.post(json, timestamptz, numeric)'))")
     ).scalar()
     return OK if digest == POST_FUNCTION_DIGEST else "credits.post is not this code's; migrate"
 

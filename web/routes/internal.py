@@ -35,7 +35,6 @@ from web.answers import (
     UseBatchAnswer,
     timestamp,
 )
-from web.batches import Overloaded
 from web.bodies import (
     BATCH_BODY_BYTES_MAX,
     CommitBody,
@@ -49,8 +48,8 @@ from web.bodies import (
     idempotency_key,
     path_text,
 )
-from web.deductions import Outage
-from web.errors import Wrong, wrong_of
+from web.defects import tell_defect
+from web.errors import DEFECT, wrong_of
 from web.job_waiting import answer_job
 from web.once import once
 from web.routes.uses import answer_of, posting_of
@@ -95,23 +94,27 @@ async def use(call: Call) -> UseAnswer:
     body_bytes_max=BATCH_BODY_BYTES_MAX,
 )
 async def use_batch(call: Call) -> UseBatchAnswer:
-    """Spend the credits of many; an outcome for each item, in order.  Items of one person keep their order."""
+    """Spend the credits of many; an outcome for each item, in order.  Items of one person keep their order.
+
+    The key in the header is that of every item without its own, together with the item's place.
+    """
     body: UseBatchBody = call.body
-    postings = [posting_of(item, item.user_id, item.idempotency_key) for item in body.items]
+    batch_key = idempotency_key(call.request, None)
+    postings = [
+        posting_of(item, item.user_id, item.idempotency_key or (batch_key and f"{batch_key}#{position}"))
+        for position, item in enumerate(body.items)
+    ]
     outcomes = await call.services.bridge.post_together(postings)
     return UseBatchAnswer(results=[_item_answer(outcome) for outcome in outcomes])
 
 
 def _item_answer(outcome: ledger.Outcome | Exception) -> BatchItemAnswer:
+    if isinstance(outcome, Exception):
+        return _refused(outcome)
     try:
-        if isinstance(outcome, Exception):
-            raise outcome
         answer = answer_of(outcome)
-    except (Refusal, Outage, Overloaded) as error:
-        wrong = wrong_of(error)
-        if wrong is None:
-            raise
-        return _refused(wrong)
+    except Refusal as refusal:
+        return _refused(refusal)
     return BatchItemAnswer(
         status_code=200,
         success=True,
@@ -121,7 +124,11 @@ def _item_answer(outcome: ledger.Outcome | Exception) -> BatchItemAnswer:
     )
 
 
-def _refused(wrong: Wrong) -> BatchItemAnswer:
+def _refused(error: Exception) -> BatchItemAnswer:
+    wrong = wrong_of(error)
+    if wrong is None:  # its neighbours were served: their answers are not lost for its sake
+        tell_defect(error, route="one item of a batch")
+        wrong = DEFECT
     return BatchItemAnswer(
         status_code=wrong.status,
         success=False,
