@@ -1,0 +1,116 @@
+"""More than can be done is refused at once, and when there is less again, all is as before."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+
+import psycopg
+import pytest
+
+from tests.support.client import Reply
+from tests.support.service import Service, serving_in_this_loop
+from web import bridge
+
+
+@contextmanager
+def locked(service: Service, *user_ids: str) -> Iterator[None]:
+    """Somebody else's transaction holds the balances of these people."""
+    with psycopg.connect(service.books.url) as connection:
+        connection.execute(
+            "SELECT FROM credits.balances WHERE user_id = ANY (%s) FOR UPDATE", (list(user_ids),)
+        )
+        yield
+        connection.rollback()
+
+
+def assert_overloaded(reply: Reply) -> None:
+    assert reply.status == 503, reply.brief
+    assert reply.json["code"] == "overloaded"
+    assert int(reply.headers["Retry-After"]) >= 1
+
+
+@pytest.fixture
+def small_queues(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Queues that are full with fewer requests than a test can send."""
+    monkeypatch.setattr(bridge, "DEDUCTIONS_WAITING_MAX", 20)
+    monkeypatch.setattr(bridge, "READS_WAITING_MAX", 20)
+    monkeypatch.setattr(bridge, "CALLERS_BATCHES_WAITING_MAX", 5)
+    monkeypatch.setattr(bridge, "RUNS_WAITING_MAX", 20)
+
+
+@asynccontextmanager
+async def crowd(
+    service: Service, count: int, request: Callable[[], Awaitable[Reply]]
+) -> AsyncIterator[list[Reply]]:
+    """So many requests while `anna` is locked; the answers stand in the list after the block."""
+    replies: list[Reply] = []
+    with locked(service, "anna"):
+        sent = [asyncio.ensure_future(request()) for _ in range(count)]
+        done, _ = await asyncio.wait(sent, timeout=1.5)
+        assert done, "nobody was refused while the others wait"
+        for task in done:
+            assert_overloaded(task.result())
+        yield replies
+    replies += await asyncio.gather(*sent)
+
+
+def assert_some_done_some_refused(replies: list[Reply]) -> int:
+    """Nothing but successes and refusals for overload; how many succeeded."""
+    count = Counter(reply.status for reply in replies)
+    assert set(count) == {200, 503}, count
+    return count[200]
+
+
+async def test_uses_beyond_the_queue_are_503_and_the_others_are_done(
+    small_queues: None, database_url: str, redis_url: str
+) -> None:
+    async with serving_in_this_loop(database_url, redis_url) as service:
+        await service.grant("anna", 1000)
+        async with crowd(service, 400, lambda: service.use("anna", 1)) as replies:
+            pass
+        done = assert_some_done_some_refused(replies)
+        assert await service.figures("anna") == (1000 - done, 1000, done)
+        (await service.use("anna", 1)).ok()
+
+
+async def test_batches_beyond_the_queue_are_503_and_the_others_are_done(
+    small_queues: None, database_url: str, redis_url: str
+) -> None:
+    body = {"items": [{"userId": "anna", "amount": 1, "appId": "a", "description": "x"}]}
+    async with serving_in_this_loop(database_url, redis_url) as service:
+        await service.grant("anna", 1000)
+        async with crowd(service, 20, lambda: service.internal("POST", "/use/batch", body)) as replies:
+            pass
+        done = assert_some_done_some_refused(replies)
+        assert await service.figures("anna") == (1000 - done, 1000, done)
+
+
+async def test_cold_requests_beyond_the_queue_are_503_and_the_others_are_done(
+    small_queues: None, database_url: str, redis_url: str
+) -> None:
+    async with serving_in_this_loop(database_url, redis_url) as service:
+        await service.grant("anna", 1000)
+        async with crowd(service, 60, lambda: service.reserve("anna", 1)) as replies:
+            pass
+        done = assert_some_done_some_refused(replies)
+        assert (await service.figures("anna"))[0] == 1000 - done
+
+
+async def test_one_persons_locked_balance_does_not_hold_up_the_next_request_of_another(
+    service: Service,
+) -> None:
+    for user_id in ("anna", "bert"):
+        await service.grant(user_id, 10)
+    with locked(service, "anna"):
+        held_up = asyncio.ensure_future(service.use("anna", 1))
+        await asyncio.sleep(0.01)
+        (await asyncio.wait_for(service.use("bert", 1), 2)).ok()
+        assert not held_up.done()
+    (await held_up).ok()
+
+
+async def test_reading_balances_does_not_wait_for_those_who_write_them(service: Service) -> None:
+    await service.grant("anna", 10)
+    with locked(service, "anna"):
+        assert await asyncio.wait_for(service.figures("anna"), 2) == (10, 10, 0)
