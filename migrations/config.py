@@ -9,12 +9,16 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, inspect
-
-from domain.database import make_engine
+from sqlalchemy import Connection, inspect
 
 OLD_SERVICE_REVISION: Final = "0001"
 """The schema of the service that this one replaces (contract, section 4)."""
+
+MIGRATION_LOCK: Final = 0x6D616E61_01
+"""Advisory lock of the one who migrates ("mana", 1); others wait, then find nothing to do."""
+
+ADOPTS_OLD_SERVICE: Final = "adopts_old_service"
+"""The attribute of Alembic's configuration that tells env.py to mark a database of the old service first."""
 
 
 def alembic_config(database_url: str) -> Config:
@@ -44,17 +48,12 @@ def upgrade_to_head(config: Config, revision: str = "head") -> None:
 
     A database of the old service has its tables and no mark of Alembic; it is marked first.
     """
-    engine = make_engine(str(config.attributes["database_url"]), pool_size=1)
-    try:
-        if _is_of_the_old_service(engine):
-            command.stamp(config, OLD_SERVICE_REVISION)
-        command.upgrade(config, revision)
-    finally:
-        engine.dispose()
+    config.attributes[ADOPTS_OLD_SERVICE] = True
+    command.upgrade(config, revision)
 
 
-def _is_of_the_old_service(engine: Engine) -> bool:
-    with engine.connect() as connection:
-        return current_revision(connection) is None and inspect(connection).has_table(
-            "balances", schema="credits"
-        )
+def is_of_the_old_service(connection: Connection) -> bool:
+    """Whether the old service's tables are there, and no mark of a migration."""
+    return current_revision(connection) is None and inspect(connection).has_table(
+        "balances", schema="credits"
+    )

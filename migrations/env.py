@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from alembic import context
-from sqlalchemy import text
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, text
 
 from domain.database import make_engine
 from domain.ledger.post import POST_FUNCTION_DIGEST, POST_FUNCTION_SQL
 from domain.tables import metadata
-
-MIGRATION_LOCK: Final = 0x6D616E61_01
-"""Advisory lock of the one who migrates ("mana", 1); others wait, then find nothing to do."""
+from migrations.config import ADOPTS_OLD_SERVICE, MIGRATION_LOCK, OLD_SERVICE_REVISION, is_of_the_old_service
 
 
 def run() -> None:
@@ -20,8 +17,12 @@ def run() -> None:
     engine = make_engine(
         str(context.config.attributes["database_url"]), pool_size=1, statement_timeout_seconds=0
     )
-    with engine.connect() as lock, engine.connect() as connection:
+    # Without a transaction, which the server would end for being idle, and the lock with it.
+    locking = engine.execution_options(isolation_level="AUTOCOMMIT")
+    with locking.connect() as lock, engine.connect() as connection:
         lock.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        if context.config.attributes.get(ADOPTS_OLD_SERVICE):
+            _mark_old_service(connection)
         context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)
         with context.begin_transaction():
             context.run_migrations()
@@ -31,8 +32,15 @@ def run() -> None:
                 f"COMMENT ON FUNCTION credits.post(json, timestamptz, numeric) IS '{POST_FUNCTION_DIGEST}'"
             )
         connection.commit()
-        lock.rollback()
+        lock.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": MIGRATION_LOCK})
     engine.dispose()
+
+
+def _mark_old_service(connection: Connection) -> None:
+    # Under the lock: another who migrates may have marked the database, and brought it forward, meanwhile.
+    if is_of_the_old_service(connection):
+        MigrationContext.configure(connection).stamp(context.script, OLD_SERVICE_REVISION)
+    connection.commit()
 
 
 run()
