@@ -126,6 +126,9 @@ _ENTRY_COLUMNS: Final = tuple(
     )
 )
 
+# What changed totals alone is in the books and nothing to show; but what the old service showed, stays.
+_IS_SHOWN: Final = (entries.c.amount != 0) | (entries.c.version < 0)
+
 
 def entries_of(
     connection: Connection, user_id: str, *, limit: int, offset: int = 0, before_version: int | None = None
@@ -137,7 +140,7 @@ def entries_of(
     """
     query = (
         select(*_ENTRY_COLUMNS)
-        .where(entries.c.user_id == user_id, entries.c.amount != 0)
+        .where(entries.c.user_id == user_id, _IS_SHOWN)
         .order_by(entries.c.version.desc())
         .limit(min(limit, ENTRIES_PER_PAGE_MAX))
         .offset(offset)
@@ -149,7 +152,7 @@ def entries_of(
 
 def count_entries(connection: Connection, user_id: str) -> int:
     """How many entries the person has."""
-    query = select(func.count()).where(entries.c.user_id == user_id, entries.c.amount != 0)
+    query = select(func.count()).where(entries.c.user_id == user_id, _IS_SHOWN)
     return connection.execute(query.select_from(entries)).scalar_one()
 
 

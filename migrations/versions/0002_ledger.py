@@ -1,7 +1,8 @@
 """The ledger: exact amounts, entries in an unbroken chain, keys used once, holds that expire.
 
 An old database keeps every row.  Its entries get versions below zero in the order they were written; where
-they do not add up to the balance a person has, an opening entry of version 0 says the difference.
+they do not add up to the balance a person has, an opening entry of version 0 says the difference; one that
+was below zero has such an entry too, so that the debt is known to have come over.
 
 Locks: each table of `credits` is rewritten or updated once under an exclusive lock; measured at about 12 s
 per million entries on two cores.  Stop the old service first (its integers would not fit anyway).
@@ -121,7 +122,7 @@ LEFT JOIN (
 CROSS JOIN LATERAL (
     SELECT coalesce(t.amount, 0) AS amount, coalesce(t.earned, 0) AS earned, coalesce(t.spent, 0) AS spent
 ) e
-WHERE (b.balance + b.held, b.total_earned, b.total_spent) <> (e.amount, e.earned, e.spent);
+WHERE (b.balance + b.held, b.total_earned, b.total_spent) <> (e.amount, e.earned, e.spent) OR b.balance < 0;
 
 ALTER TABLE credits.reservations ALTER expires_at SET NOT NULL;
 ALTER TABLE credits.transactions ALTER version SET NOT NULL;
@@ -201,13 +202,17 @@ CREATE TRIGGER entries_stay BEFORE DELETE OR TRUNCATE OR UPDATE OF
 
 # Whole credits again: a balance is rounded up, in the person's favour; an entry to the nearest.
 BACK = """
+-- Uses that wait to be added to the statistics would be gone with `ops`.
+INSERT INTO credits.usage_stats (user_id, app_id, credits_used, date)
+SELECT user_id, app_id, sum(credits_used), day::timestamp AT TIME ZONE 'UTC'
+FROM ops.usage_pending GROUP BY user_id, app_id, day;
 DROP FUNCTION IF EXISTS credits.post(json, timestamptz, numeric);
 DROP FUNCTION credits.record_direct_write() CASCADE;
 DROP FUNCTION credits.keep_version() CASCADE;
 DROP FUNCTION credits.refuse_entry_change() CASCADE;
 DROP INDEX credits.transactions_user_id_version_key, credits.transactions_user_id_posting_key_key,
     credits.reservations_open_by_expiry, credits.reservations_open_by_user, credits.usage_stats_rolled_up_key;
-DELETE FROM credits.transactions WHERE version = 0 OR amount = 0;
+DELETE FROM credits.transactions WHERE version = 0 OR version > 0 AND amount = 0;
 ALTER TABLE credits.transactions
     DROP CONSTRAINT transactions_arithmetic_check, DROP CONSTRAINT transactions_completed_check,
     DROP version, DROP held_after, DROP earned_change, DROP spent_change, DROP posting_key,
