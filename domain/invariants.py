@@ -116,14 +116,15 @@ FACTS: Final = (
     ),
     Fact(
         name="debt_only_by_taking_back",
-        says="a balance is below zero only where a paid purchase was taken back, or somebody wrote it so",
+        says="a balance is below zero only where a paid purchase was taken back, or it came over or was written so",
         checked="SELECT count(*) FROM credits.balances WHERE balance < 0",
         violations="""
             SELECT b.user_id, format('balance %s', b.balance)
             FROM credits.balances b
             WHERE b.balance < 0 AND NOT EXISTS (
                 SELECT FROM credits.transactions t
-                WHERE t.user_id = b.user_id AND t.amount < 0 AND t.type IN ('purchase', 'grant'))
+                WHERE t.user_id = b.user_id
+                  AND (t.amount < 0 AND t.type IN ('purchase', 'grant') OR t.version = 0 AND t.balance_after < 0))
         """,
     ),
     Fact(
