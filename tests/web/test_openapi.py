@@ -13,11 +13,13 @@ from openapi_spec_validator import validate
 from domain.errors import ReservationNotOpen
 from domain.settings import read_settings
 from tests.support.service import Service
+from web.answers import PendingAnswer
 from web.app import make_app, operations
 from web.bodies import parse
 from web.errors import REFUSALS
 from web.openapi import make_document
 from web.openapi.document import operation_ids, path_of
+from web.openapi.examples import PLACEHOLDER
 from web.openapi.fields import FIELDS
 
 BASE_URL = "https://credits.example.com"
@@ -101,6 +103,11 @@ def test_every_operation_with_a_json_answer_has_an_example_of_it(document: dict[
                 assert not is_ours or media["examples"], f"{method} {path} {status}"
 
 
+def test_every_text_has_an_example_of_its_own(document: dict[str, Any]) -> None:
+    bare = [place for place, _, value in _examples(document) if f'"{PLACEHOLDER}"' in json.dumps(value)]
+    assert not bare, f"give these examples in web/openapi/fields.py or examples.py: {bare}"
+
+
 def test_every_field_says_what_it_means_and_a_name_is_explained_once(document: dict[str, Any]) -> None:
     silent = {
         f"{component}.{name}"
@@ -149,9 +156,9 @@ def test_who_may_call_decides_which_errors_are_documented(document: dict[str, An
 
 def test_posts_with_a_key_take_it_in_the_header_too(document: dict[str, Any]) -> None:
     for one in operations():
-        has_key = one.body is not None and "idempotency_key" in {
-            field.name for field in msgspec.structs.fields(one.body)
-        }
+        fields = () if one.body is None else msgspec.structs.fields(one.body)
+        is_a_job = PendingAnswer in one.further.values()
+        has_key = is_a_job or "idempotency_key" in {field.name for field in fields}
         parameters = document["paths"][path_of(one)][one.method.lower()]["parameters"]
         assert ("Idempotency-Key" in {parameter["name"] for parameter in parameters}) == has_key
 

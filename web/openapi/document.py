@@ -255,6 +255,8 @@ def _path_part(operation: Operation, name: str) -> JsonObject:
 
 
 def _takes_a_key(operation: Operation) -> bool:
+    if PendingAnswer in operation.further.values():
+        return True
     if operation.body is None:
         return False
     return any(field.name == "idempotency_key" for field in msgspec.structs.fields(operation.body))

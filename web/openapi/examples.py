@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from web.openapi.fields import FIELDS, INSTANT, LATER, RESERVATION
+from web.openapi.fields import INSTANT, LATER, PACKAGE, PURCHASE, RESERVATION, field_of
 from web.openapi.types import JsonObject, Schema
 
 LEFT_OUT: Final = object()
@@ -24,7 +24,11 @@ _REFUND: Final = {
 
 TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "TransactionAnswer": {"type": "usage", "status": "completed", "amount": -5},
-    "PackageAnswer": {"description": "Enough for a month", "metadata": None},
+    "PackageAnswer": {"id": PACKAGE, "description": "Enough for a month", "metadata": None},
+    "PurchaseAnswer": {"id": PURCHASE, "status": "completed", "metadata": None},
+    "ChangePackageBody": {"description": "Enough for a month and a bit"},
+    "ChangeIntervalBody": {"interval": "quarterly"},
+    "IntervalChangedAnswer": {"interval": "quarterly", "amountCharged": 0},
     "RefundAnswer": {"transaction": _REFUND, "newBalance": {"balance": 1000}},
     "RefundReservationAnswer": {"balance": 1000},
     "ReserveBody": {"amount": 30},
@@ -72,6 +76,12 @@ VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
             {"message": "Transaction already processed", "newBalance": LEFT_OUT},
         ),
     },
+    "BoughtAnswer": {
+        "in_the_page": Variant(
+            "To be paid in the caller's own page", {"credits": 500, "checkoutUrl": LEFT_OUT}
+        ),
+        "at_stripe": Variant("To be paid on Stripe's page", {"credits": 500, "clientSecret": LEFT_OUT}),
+    },
     "GrantAnswer": {
         "granted": Variant("Given now", {"alreadyGranted": False, "newBalance": 1030}),
         "repeated": Variant(
@@ -118,7 +128,17 @@ VARIANTS: Final[Mapping[str, Mapping[str, Variant]]] = {
 """Types that look different from case to case.  The first one is also the example inside of other types."""
 
 BY_FORMAT: Final = {"uuid": RESERVATION, "date-time": INSTANT}
-BY_TYPE: Final = {"string": "text", "integer": 1, "number": 1, "boolean": True, "array": [], "object": {}}
+PLACEHOLDER: Final = "text"
+"""What nobody gave an example for; a test finds it."""
+
+BY_TYPE: Final = {
+    "string": PLACEHOLDER,
+    "integer": 1,
+    "number": 1,
+    "boolean": True,
+    "array": [],
+    "object": {},
+}
 
 
 class Examples:
@@ -144,7 +164,7 @@ class Examples:
             return [self.of(target["items"])]
         if "properties" in target:
             return self.object(schema)
-        return _leaf("", target)
+        return _leaf("", "", schema, target)
 
     def variants(self, schema: Schema, status: int) -> dict[str, JsonObject]:
         """The examples of an answer with that status, as OpenAPI lists them."""
@@ -168,19 +188,19 @@ class Examples:
         for field, part in target["properties"].items():
             if is_body and field not in target.get("required", ()) and field not in known:
                 continue  # as little as works
-            value = self._field(field, part, known)
+            value = self._field(name, field, part, known)
             if value is not LEFT_OUT:
                 made[field] = value
         return made
 
-    def _field(self, field: str, schema: Schema, known: Mapping[str, Any]) -> Any:
+    def _field(self, component: str, field: str, schema: Schema, known: Mapping[str, Any]) -> Any:
         _, target = self.resolved(schema)
         if "properties" in target:
             given = known.get(field, {})
             return self.object(schema, given) if isinstance(given, dict) else given
         if target.get("type") == "array" and "properties" in self.resolved(target["items"])[1]:
             return [self.object(target["items"], given) for given in known.get(field, [None])]
-        return known[field] if field in known else _leaf(field, target, is_nullable="anyOf" in schema)
+        return known[field] if field in known else _leaf(component, field, schema, target)
 
 
 def _of_type(name: str) -> Mapping[str, Any]:
@@ -188,12 +208,16 @@ def _of_type(name: str) -> Mapping[str, Any]:
     return TYPES.get(name) or TYPES.get(name.removeprefix("Internal"), {})
 
 
-def _leaf(field: str, schema: Schema, *, is_nullable: bool = False) -> Any:
-    if "enum" in schema:
-        return schema["enum"][0]
-    # Before the schema's own: an amount knows that it is credits, a field knows whose.
-    if field in FIELDS and (is_nullable or FIELDS[field].example is not None):
-        return FIELDS[field].example
-    if "examples" in schema:
-        return schema["examples"][0]
-    return BY_FORMAT.get(schema.get("format", ""), BY_TYPE.get(schema.get("type", "object")))
+def _leaf(component: str, field: str, schema: Schema, target: Schema) -> Any:
+    if "enum" in target:
+        return target["enum"][0]
+    meant = field_of(component, field)
+    # A type's example is one for many fields, unless the field says its own meaning beside it.
+    is_own = meant is None or schema.get("description") != meant.meaning
+    if "examples" in target and is_own:
+        return target["examples"][0]
+    if meant is not None and ("anyOf" in schema or meant.example is not None):
+        return meant.example
+    if "examples" in target:
+        return target["examples"][0]
+    return BY_FORMAT.get(target.get("format", ""), BY_TYPE.get(target.get("type", "object")))

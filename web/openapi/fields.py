@@ -1,6 +1,7 @@
 """What the names on the wire mean, each said once, with an example: a name means the same wherever it stands.
 
-A type may say it better in its own `Meta`; what is here is for those that do not.
+A type may say it better in its own `Meta`; what is here is for those that do not.  `Type.name` is for a name that
+means something else in that type.
 """
 
 from __future__ import annotations
@@ -116,6 +117,8 @@ FIELDS: Final[dict[str, Field]] = {
     "redeemerUserId": Field("Who took it", "grace"),
     "refundedCredits": Field("Credits that went back to the giver", 100),
     # Errors, health
+    "ErrorAnswer.code": Field("The error, for programs", "insufficient_credits"),
+    "BatchItemAnswer.code": Field("The error, for programs", "insufficient_credits"),
     "statusCode": Field("The HTTP status again", 402),
     "error": Field("Why it was refused"),
     "details": Field("What there is to say about it"),
@@ -125,3 +128,8 @@ FIELDS: Final[dict[str, Field]] = {
     "timestamp": Field("Now", INSTANT),
     "checks": Field("For each thing that is needed `ok`, or what is wrong", {"database": "ok"}),
 }
+
+
+def field_of(component: str, name: str) -> Field | None:
+    """What a field of that type means, None where it is not said here."""
+    return FIELDS.get(f"{component}.{name}") or FIELDS.get(name)

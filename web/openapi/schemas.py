@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from web.bodies import schema_of_own_type
-from web.openapi.fields import FIELDS
+from web.openapi.fields import field_of
 from web.openapi.types import Html, Schema
 
 REF_TEMPLATE: Final = "#/components/schemas/{name}"
@@ -26,7 +26,7 @@ class Schemas:
             id_of(kind): _mended(schema) for kind, schema in zip(wanted, made, strict=True)
         }
         self.components: dict[str, Schema] = {
-            name: _described(_mended(schema)) for name, schema in sorted(components.items())
+            name: _described(name, _mended(schema)) for name, schema in sorted(components.items())
         }
 
     def of(self, kind: Any) -> Schema:
@@ -60,13 +60,13 @@ def _mended(schema: Any) -> Any:
     return mended
 
 
-def _described(component: Schema) -> Schema:
+def _described(component: str, target: Schema) -> Schema:
     """With the meaning of each field that does not say its own."""
-    for name, schema in component.get("properties", {}).items():
-        field = FIELDS.get(name)
+    for name, schema in target.get("properties", {}).items():
+        field = field_of(component, name)
         if field is not None and "description" not in schema and not _says_its_own(schema):
             schema["description"] = field.meaning
-    return component
+    return target
 
 
 def _says_its_own(schema: Schema) -> bool:

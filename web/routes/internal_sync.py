@@ -11,6 +11,7 @@ from sqlalchemy import Connection
 from domain import jobs
 from domain.sync_billing import subscriptions
 from domain.sync_billing.runs import ChargeRecurring
+from web.answers import PendingAnswer
 from web.bodies import idempotency_key, path_text
 from web.job_waiting import answer_job
 from web.routing import Access, Call, Routes
@@ -28,7 +29,7 @@ async def status(call: Call) -> SyncStatusAnswer:
     )
 
 
-@routes.add("POST", "/charge-recurring", answer=ChargeRecurringAnswer)
+@routes.add("POST", "/charge-recurring", answer=ChargeRecurringAnswer, further={202: PendingAnswer})
 async def charge_recurring(call: Call) -> web.Response:
     """Charge or pause everybody whose date has come: a job, whose end is waited for (`Prefer: wait=N`).
 
