@@ -29,14 +29,14 @@ from domain.tables import jobs
 CRASHES_MAX: Final = 8
 """Attempts in a row whose worker died.  One that kills its worker is given up; deployments kill a few."""
 
-CRASH_PAUSE_SECONDS: Final = 15.0
+CRASH_PAUSE_SECONDS: Final = 16.0
 """When a job whose worker died is begun again, at the latest; doubled with each death in a row.
 
 Longer than RESEND_AFTER, so that jobs which the dead worker had fetched are done before the killer, if it is
 one, comes back; short enough to redo a killed worker's work within 20 s.
 """
 
-CRASH_PAUSE_JITTER: Final = 0.25
+CRASH_PAUSE_JITTER: Final = 0.32
 """The part of the pause that is left to chance, so that a killer's neighbours do not come back beside it."""
 
 CLOCK_SKEW: Final = timedelta(seconds=1)
