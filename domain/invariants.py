@@ -227,6 +227,48 @@ FACTS: Final = (
             ) u GROUP BY user_id, app_id, day HAVING sum(counted) <> sum(entered)
         """,
     ),
+    Fact(
+        name="sync_is_charged_next",
+        says="an active sync subscription that is no gift has a date for its next charge",
+        checked="SELECT count(*) FROM credits.sync_subscriptions WHERE active AND NOT is_gifted",
+        violations="""
+            SELECT user_id, 'active, and never charged again' FROM credits.sync_subscriptions
+            WHERE active AND NOT is_gifted AND next_charge_at IS NULL
+        """,
+    ),
+    Fact(
+        name="sync_is_paid",
+        says="the period that a sync subscription notes as paid has its entry",
+        checked="SELECT count(*) FROM credits.sync_subscriptions WHERE paid_from IS NOT NULL",
+        violations="""
+            SELECT s.user_id, format('no entry over the period that began at %s', s.paid_from)
+            FROM credits.sync_subscriptions s
+            WHERE s.paid_from IS NOT NULL AND NOT EXISTS (
+                SELECT FROM credits.transactions t WHERE t.user_id = s.user_id
+                AND t.posting_key = 'sync:' || to_char(s.paid_from AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"'))
+        """,
+    ),
+    Fact(
+        name="sync_periods_are_paid_once",
+        says="a sync renewal is over a known price, for a period that begins when the one paid before was over",
+        checked="SELECT count(*) FROM credits.transactions WHERE posting_key ^@ 'sync:'",
+        violations="""
+            SELECT id, CASE WHEN months IS NULL THEN format('charged %s', -amount)
+                       ELSE format('a period from %s inside one from %s', began, before) END
+            FROM (
+                SELECT id, amount, type, began, months, is_renewal,
+                       lag(began) OVER charges AS before, lag(months) OVER charges AS months_before
+                FROM (
+                    SELECT id, user_id, amount, type, metadata ->> 'type' = 'sync_renewal' AS is_renewal,
+                           substr(posting_key, 6)::timestamptz AT TIME ZONE 'UTC' AS began,
+                           CASE -amount WHEN 30 THEN 1 WHEN 90 THEN 3 WHEN 360 THEN 12 END AS months
+                    FROM credits.transactions WHERE posting_key ^@ 'sync:'
+                ) t WINDOW charges AS (PARTITION BY user_id ORDER BY began)
+            ) c
+            WHERE months IS NULL OR type <> 'usage'
+               OR (is_renewal AND began < before + make_interval(months => months_before))
+        """,
+    ),
 )
 
 

@@ -8,14 +8,14 @@ from functools import partial
 import pytest
 from sqlalchemy import Engine
 
-from domain.database import transaction
+from domain.database import make_engine, transaction
 from domain.errors import SyncNotActive
 from domain.jobs import run_job
 from domain.ledger import EntryType
 from domain.sync_billing import renewals
 from domain.sync_billing.calendar import Interval
 from domain.sync_billing.runs import ChargeRecurring
-from tests.support.ledger import at_once, entries, give, post, scalar
+from tests.support.ledger import at_once, broken_facts, entries, execute, give, post, scalar
 from tests.support.sync import Sync, at
 
 NOTHING = {"charged": 0, "paused": 0, "errors": 0}
@@ -285,3 +285,37 @@ def test_a_year_charged_on_time_is_twelve_renewals_on_the_anchors_days(sync: Syn
     )
     assert sync.balance("ada") == 1000 - 12 * 30
     assert sync.change("ada", Interval.QUARTERLY).effective_at == at("2027-01-31 15:28:32.039")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "broken"),
+    [
+        ("UPDATE credits.sync_subscriptions SET next_charge_at = NULL", {"sync_is_charged_next"}),
+        (
+            "UPDATE credits.sync_subscriptions SET paid_from = paid_from + interval '1 microsecond'",
+            {"sync_is_paid"},
+        ),
+        (
+            "SET credits.posting = 'on'; ALTER TABLE credits.transactions DISABLE TRIGGER USER;"
+            "UPDATE credits.transactions SET posting_key = 'sync:2026-02-28T15:28:32.038999Z'"
+            " WHERE metadata ->> 'type' = 'sync_renewal';"
+            "UPDATE credits.sync_subscriptions SET paid_from = '2026-02-28T15:28:32.038999Z'",
+            {"sync_periods_are_paid_once"},
+        ),
+        (
+            "ALTER TABLE credits.transactions DISABLE TRIGGER USER;"
+            "UPDATE credits.transactions SET type = 'refund' WHERE metadata ->> 'type' = 'sync_renewal'",
+            {"sync_periods_are_paid_once", "usage_is_sum_of_entries"},
+        ),
+    ],
+)
+def test_the_facts_notice_what_must_not_be(database_url: str, spoil: str, broken: set[str]) -> None:
+    engine = make_engine(database_url, pool_size=2)
+    sync = Sync(engine)
+    sync.fund("ada")
+    sync.now = sync.activate("ada").next_charge_at
+    sync.charge()
+    assert broken_facts(engine) == set()
+    execute(engine, *spoil.split(";"))
+    assert broken_facts(engine) == broken
+    engine.dispose()
