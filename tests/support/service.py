@@ -1,7 +1,7 @@
 """The web application in the test's own event loop, on a free port, with real servers behind it."""
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -46,13 +46,16 @@ def environment(*, database_url: str, redis_url: str, auth_url: str) -> dict[str
 
 @asynccontextmanager
 async def serving_in_this_loop(
-    database_url: str, redis_url: str, *, has_books: bool = True
+    database_url: str, redis_url: str, *, has_books: bool = True, more: Mapping[str, str] | None = None
 ) -> AsyncIterator[Service]:
-    """Run the application until the block ends; then the books must add up, and no defect may have shown."""
+    """Run the application until the block ends; then the books must add up, and no defect may have shown.
+
+    `more` are further variables of its environment.
+    """
     before = _defects()
     async with AuthSimulator().running() as auth:
         variables = environment(database_url=database_url, redis_url=redis_url, auth_url=auth.url)
-        app = make_app(read_settings(variables))
+        app = make_app(read_settings({**variables, **(more or {})}))
         async with serving.in_this_loop(app) as url, new_session() as session:
             service = Service(url, session, auth, books=Books(database_url))
             yield service
