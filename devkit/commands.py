@@ -113,6 +113,10 @@ def _check(arguments: list[str]) -> int:
     return check(parser.parse_args(arguments).only)
 
 
+def _bench(arguments: list[str]) -> int:
+    return run_module("bench", *arguments)
+
+
 def _migrate(arguments: list[str]) -> int:
     with database_url() as url:
         return run_module("migrations", *(arguments or ["upgrade"]), DATABASE_URL=url)
@@ -177,6 +181,7 @@ COMMANDS: dict[str, Command] = {
     "invariants": Command("[DATABASE_URL]", "check the facts that must hold in the books", _invariants),
     "test": Command("[PYTEST ARGUMENTS]", "run the tests", _test),
     "check": Command("[--only STEP]", "run what CI runs", _check),
+    "bench": Command("[--list] [--only NAME …] [--quick]", "measure what README's figures come from", _bench),
     "fmt": Command("[PATHS]", "format the code and fix what can be fixed", _fmt),
     "install": Command("", "make .venv again from requirements.lock", _install, installs=False),
     "lock": Command("", "choose versions anew and write requirements.lock", _lock),
