@@ -42,10 +42,10 @@ class SharedPostgres:
         """`postgresql://…` of one of its databases."""
         return self._server.url(database)
 
-    def create_database(self, *, migrated: bool = True) -> str:
-        """Make a new database, with the whole schema or empty, and return its name."""
+    def create_database(self, *, migrated: bool = True, like: str | None = None) -> str:
+        """Make a new database, with the whole schema or empty or as a copy of another; return its name."""
         name = f"test_{uuid.uuid4().hex}"
-        template = cluster.DATABASE if migrated else "template0"
+        template = like or (cluster.DATABASE if migrated else "template0")
         self._admin.execute(
             sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
         )
