@@ -181,3 +181,37 @@ class JobBusy(Refusal):
     """A worker is on the job at this moment, so that it cannot be cancelled."""
 
     code = "job_busy"
+
+
+class StripeEventNotFound(Refusal):
+    """There is no such event of Stripe's, or it was pruned."""
+
+    code = "stripe_event_not_found"
+
+
+class NotPermitted(Refusal):
+    """The operator may look, and not act."""
+
+    code = "not_permitted"
+
+
+class ReasonMissing(Refusal):
+    """Operators say why they do what they do: no action without a reason."""
+
+    code = "reason_missing"
+
+
+class AdjustmentTooLarge(Refusal):
+    """The adjustment is above the ceiling for one (OPS_ADJUST_MAX).  Nothing was written."""
+
+    code = "adjustment_too_large"
+
+    def __init__(self, ceiling: int) -> None:
+        super().__init__(f"an adjustment is at most {ceiling} credits")
+        self.ceiling = ceiling
+
+
+class PurchaseSettled(Refusal):
+    """The purchase is completed or cancelled for good: Stripe has nothing to tell of it."""
+
+    code = "purchase_settled"

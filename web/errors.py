@@ -70,6 +70,11 @@ class WrongServiceKey(Exception):
     """The header X-Service-Key is missing or holds no accepted key."""
 
 
+    errors.StripeEventNotFound: Look(404, "Stripe event not found"),
+    errors.NotPermitted: Look(403, "Viewers may not act"),
+    errors.ReasonMissing: Look(400, "A reason is required"),
+    errors.AdjustmentTooLarge: Look(400, "Adjustment is above the ceiling of {ceiling} credits"),
+    errors.PurchaseSettled: Look(400, "Purchase is settled: there is nothing to ask"),
 @dataclass(frozen=True)
 class Wrong:
     """An error as it is sent: status, message for people, code for machines, details, extra headers."""
