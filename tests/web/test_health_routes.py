@@ -1,5 +1,7 @@
 """Whether it lives, whether it is ready, what it counts."""
 
+import asyncio
+
 from tests.support.client import SERVICE_KEY, USER
 from tests.support.service import Service, serving_in_this_loop
 from tests.support.shapes import is_timestamp
@@ -58,12 +60,13 @@ async def test_without_a_database_it_lives_is_not_ready_and_says_503_with_retry_
         assert ready.status == 503
         assert ready.json["checks"]["database"] != "ok"
         assert b"secret-word" not in ready.raw
-        for reply in (
-            await service.user("anna", "GET", "/balance"),
-            await service.use("anna", 1),
-            await service.grant("anna", 1),
-            await service.call("GET", f"{USER}/packages"),
-        ):
+        requests = [
+            service.user("anna", "GET", "/balance"),
+            service.use("anna", 1),
+            service.grant("anna", 1),
+            service.call("GET", f"{USER}/packages"),
+        ]
+        for reply in await asyncio.gather(*requests):
             assert reply.status == 503, reply.brief
             assert reply.json["statusCode"] == 503
             assert int(reply.headers["Retry-After"]) >= 1
