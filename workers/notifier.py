@@ -21,7 +21,7 @@ SEND_PATH: Final = "/api/v1/notifications/send"
 class HttpNotifier:
     """A domain.notices.gateway.Notifier that asks the service at `url`, an http or https address."""
 
-    def __init__(self, url: str, service_key: str, *, timeout_seconds: float = TIMEOUT_SECONDS) -> None:
+    def __init__(self, url: str, service_key: str) -> None:
         parts = urlsplit(url)
         if parts.scheme not in ("http", "https") or parts.hostname is None:
             raise ValueError("the notifier's address must begin with http:// or https:// and name a host")
@@ -30,7 +30,6 @@ class HttpNotifier:
         self._port = parts.port
         self._path = parts.path.rstrip("/") + SEND_PATH
         self._service_key = service_key
-        self._timeout_seconds = timeout_seconds
 
     def send(self, notification: Notification, /) -> None:
         """Return when it has accepted it.  Raises NotifierFailed, which never says for whom it was."""
@@ -43,14 +42,15 @@ class HttpNotifier:
 
     def _ask(self, body: bytes) -> int:
         kind = http.client.HTTPSConnection if self._is_tls else http.client.HTTPConnection
-        connection = kind(self._host, self._port, timeout=self._timeout_seconds)
+        connection = kind(self._host, self._port, timeout=TIMEOUT_SECONDS)
         try:
             headers = {"Content-Type": "application/json", "X-Service-Key": self._service_key}
             connection.request("POST", self._path, body=body, headers=headers)
             response = connection.getresponse()
-            # Read to its end: an answer cut off is none.
-            if len(response.read(ANSWER_BYTES_MAX)) == ANSWER_BYTES_MAX:
-                raise http.client.HTTPException("the answer is too long")
+            # Read to its end, for an answer cut off is none; and what is left over shows that it was, or too long.
+            response.read(ANSWER_BYTES_MAX)
+            if response.length or response.read(1):
+                raise http.client.HTTPException("the answer is cut off, or too long")
             return response.status
         finally:
             connection.close()

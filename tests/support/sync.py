@@ -93,9 +93,13 @@ class Sync:
         """Do every job that is due now, one after another."""
         run_waiting(self.engine, self.handlers(), lambda: self.now)
 
+    def add_run(self) -> Any:
+        """Add a run of the recurring charge; its id."""
+        return self.add(ChargeRecurring())
+
     def charge(self) -> dict[str, int]:
         """A run of the recurring charge, and what it says that it did."""
-        job_id = self.add(ChargeRecurring())
+        job_id = self.add_run()
         self.work()
         return self.tally_of(job_id)
 
