@@ -61,6 +61,11 @@ REFUSALS: Final[dict[type[Refusal], Look]] = {
     errors.JobNotFound: Look(404, "Job not found"),
     errors.JobNotInState: Look(400, "Cannot {action} job in state: {state}"),
     errors.JobBusy: Look(409, "Job is being worked on"),
+    errors.StripeEventNotFound: Look(404, "Stripe event not found"),
+    errors.NotPermitted: Look(403, "Viewers may not act"),
+    errors.ReasonMissing: Look(400, "A reason is required"),
+    errors.AdjustmentTooLarge: Look(400, "Adjustment is above the ceiling of {ceiling} credits"),
+    errors.PurchaseSettled: Look(400, "Purchase is settled: there is nothing to ask"),
     UnknownRefusal: Look(400, "The request was refused"),
 }
 """Every refusal of the domain; a test proves the table complete, and docs/errors.md is made from it."""
@@ -70,11 +75,6 @@ class WrongServiceKey(Exception):
     """The header X-Service-Key is missing or holds no accepted key."""
 
 
-    errors.StripeEventNotFound: Look(404, "Stripe event not found"),
-    errors.NotPermitted: Look(403, "Viewers may not act"),
-    errors.ReasonMissing: Look(400, "A reason is required"),
-    errors.AdjustmentTooLarge: Look(400, "Adjustment is above the ceiling of {ceiling} credits"),
-    errors.PurchaseSettled: Look(400, "Purchase is settled: there is nothing to ask"),
 @dataclass(frozen=True)
 class Wrong:
     """An error as it is sent: status, message for people, code for machines, details, extra headers."""
