@@ -40,8 +40,8 @@ def _from_json(text: str) -> object:
     return _json_decoder.decode(text)
 
 
-def _session_options(statement_timeout_seconds: int) -> str:
-    lock_seconds = LOCK_TIMEOUT_SECONDS if statement_timeout_seconds else 0
+def _session_options(statement_timeout_seconds: int, lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS) -> str:
+    lock_seconds = lock_timeout_seconds if statement_timeout_seconds else 0
     return (
         f"-c statement_timeout={statement_timeout_seconds}s -c lock_timeout={lock_seconds}s"
         f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
@@ -77,7 +77,11 @@ def make_engine(
 
 
 def make_async_pool(
-    database_url: str, *, size: int, application_name: str = "mana-credits"
+    database_url: str,
+    *,
+    size: int,
+    application_name: str = "mana-credits",
+    lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS,
 ) -> AsyncConnectionPool[AsyncConnection[Any]]:
     """A closed pool of connections in autocommit mode: each statement is its own transaction."""
     return AsyncConnectionPool(
@@ -90,7 +94,7 @@ def make_async_pool(
         kwargs={
             "autocommit": True,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "options": _session_options(STATEMENT_TIMEOUT_SECONDS),
+            "options": _session_options(STATEMENT_TIMEOUT_SECONDS, lock_timeout_seconds),
             "application_name": application_name,
         },
     )

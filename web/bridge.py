@@ -58,6 +58,10 @@ THREADS: Final = 8
 RUNS_WAITING_MAX: Final = 1_000
 """Cold requests under way or waiting: about two seconds of work.  Beyond it a caller hears 503 now."""
 
+LOCK_SECONDS_MAX: Final = 1
+"""How long a batch waits for balances that others hold: our own transactions hold them for milliseconds, and
+beyond it the people whose balances are free are served without those whose are not."""
+
 TRIES_MAX: Final = 5
 """How often a transaction that lost a race (a deadlock, a serialization failure) is run."""
 
@@ -79,6 +83,7 @@ class Bridge:
             settings.database_url,
             size=BATCHES_IN_FLIGHT_MAX + CALLERS_BATCHES_IN_FLIGHT_MAX + 1,
             application_name=name,
+            lock_timeout_seconds=LOCK_SECONDS_MAX,
         )
         self._deductions = Deductions(self._pool, name)
         self._lists_waiting = 0

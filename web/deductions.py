@@ -11,6 +11,7 @@ from typing import Any, Final
 import psycopg
 import structlog
 from psycopg import AsyncConnection
+from psycopg import errors as pg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain import ledger
@@ -53,16 +54,36 @@ class Deductions:
     async def post(self, postings: Sequence[Posting]) -> list[Outcome | Exception]:
         """An outcome for each posting, committed when this returns.
 
-        A posting that the database itself refuses to take does not fail its neighbours: they are sent one by
-        one then, and it alone gets the error.  Raises Outage when the database does not answer.
+        A posting that the database itself refuses to take, or whose balance somebody holds for long, does not
+        fail its neighbours: they are sent without it, and it alone gets the error.
+        Raises Outage when the database does not answer.
         """
         try:
             return await self._send(postings)
+        except pg.LockNotAvailable:
+            by_person = _by_person(postings)
+            if len(by_person) == 1:
+                return [Outage("the balance is held by another transaction")] * len(postings)
+            return await self._split(postings, by_person)
         except psycopg.Error as error:
             if len(postings) == 1:
                 return [error]
-            log.warning("batch_split", size=len(postings), error=type(error).__name__)
-            return [(await self.post([posting]))[0] for posting in postings]
+            return await self._split(postings, [[position] for position in range(len(postings))])
+
+    async def _split(
+        self, postings: Sequence[Posting], parts: Sequence[Sequence[int]]
+    ) -> list[Outcome | Exception]:
+        """The outcomes of lists sent one after the other, each given by its positions in `postings`."""
+        log.warning("batch_split", size=len(postings), parts=len(parts))
+        outcomes: dict[int, Outcome | Exception] = {}
+        for positions in parts:
+            results: Sequence[Outcome | Exception]
+            try:
+                results = await self.post([postings[position] for position in positions])
+            except Outage as outage:  # what was done before it stands, and is told
+                results = [outage] * len(positions)
+            outcomes.update(zip(positions, results, strict=True))
+        return [outcomes[position] for position in range(len(postings))]
 
     async def _send(self, postings: Sequence[Posting]) -> list[Outcome | Exception]:
         for attempt in range(1, TRIES_MAX + 1):
@@ -72,9 +93,11 @@ class Deductions:
                 known = await self._what_became(postings, lost.backend)
                 if known is not None:
                     return known
-            except (psycopg.errors.DeadlockDetected, psycopg.errors.SerializationFailure):
+            except (pg.DeadlockDetected, pg.SerializationFailure):
                 if attempt == TRIES_MAX:
                     raise
+            except pg.LockNotAvailable:
+                raise
             except psycopg.OperationalError as error:
                 raise Outage(type(error).__name__) from error
             except PoolTimeout as error:
@@ -120,3 +143,11 @@ class Deductions:
         return [
             done.get(posting.id, Outage("what became of the request is not known")) for posting in postings
         ]
+
+
+def _by_person(postings: Sequence[Posting]) -> list[list[int]]:
+    """The positions of each person's postings."""
+    found: dict[str, list[int]] = {}
+    for position, posting in enumerate(postings):
+        found.setdefault(posting.user_id, []).append(position)
+    return list(found.values())

@@ -47,7 +47,7 @@ async def crowd(
     replies: list[Reply] = []
     with locked(service, "anna"):
         sent = [asyncio.ensure_future(request()) for _ in range(count)]
-        done, _ = await asyncio.wait(sent, timeout=1.5)
+        done, _ = await asyncio.wait(sent, timeout=0.5)
         assert done, "nobody was refused while the others wait"
         for task in done:
             assert_overloaded(task.result())
@@ -108,6 +108,37 @@ async def test_one_persons_locked_balance_does_not_hold_up_the_next_request_of_a
         (await asyncio.wait_for(service.use("bert", 1), 2)).ok()
         assert not held_up.done()
     (await held_up).ok()
+
+
+async def test_many_requests_for_a_locked_balance_fail_alone_and_soon(service: Service) -> None:
+    for user_id in ("anna", "bert"):
+        await service.grant(user_id, 1000)
+    with locked(service, "anna"):
+        held_up = []
+        for _ in range(12):
+            held_up.append(asyncio.ensure_future(service.use("anna", 1)))
+            await asyncio.sleep(0.06)
+        (await asyncio.wait_for(service.use("bert", 1), 5)).ok()
+        crowd = [service.use("anna" if n % 2 else "bert", 1) for n in range(40)]
+        replies = await asyncio.wait_for(asyncio.gather(*crowd), 8)
+        assert [reply.status for reply in replies] == [200, 503] * 20
+        for reply in await asyncio.gather(*held_up):
+            assert reply.status == 503, reply.brief
+            assert int(reply.headers["Retry-After"]) >= 1
+    assert await service.figures("anna") == (1000, 1000, 0)
+    (await service.use("anna", 1)).ok()
+
+
+async def test_a_batch_with_a_locked_balance_in_it_does_the_rest(service: Service) -> None:
+    for user_id in ("anna", "bert"):
+        await service.grant(user_id, 10)
+    items = [
+        {"userId": user_id, "amount": 1, "appId": "a", "description": "x"}
+        for user_id in ("bert", "anna", "nobody", "bert")
+    ]
+    with locked(service, "anna"):
+        results = (await service.internal("POST", "/use/batch", {"items": items})).ok()["results"]
+    assert [result["statusCode"] for result in results] == [200, 503, 404, 200]
 
 
 async def test_reading_balances_does_not_wait_for_those_who_write_them(service: Service) -> None:
