@@ -124,6 +124,62 @@ class PaymentDoesNotMatch(Refusal):
         self.problem = problem
 
 
+class InsufficientForGift(Refusal):
+    """The creator's balance does not cover the gift, or there is none.  Nothing was written."""
+
+    code = "insufficient_for_gift"
+
+
+class GiftNotFound(Refusal):
+    """The person made no such gift."""
+
+    code = "gift_not_found"
+
+
+class GiftNotOpen(Refusal):
+    """The gift was redeemed, cancelled, or expired before, and cannot be cancelled."""
+
+    code = "gift_not_open"
+
+
+class GiftCodeNotFound(Refusal):
+    """No gift has this code."""
+
+    code = "gift_code_not_found"
+
+
+class GiftNotActive(Refusal):
+    """The gift ended before.  The attempt is recorded."""
+
+    code = "gift_not_active"
+    is_recorded = True
+
+    def __init__(self, status: str) -> None:
+        super().__init__(f"the gift is {status}")
+        self.status = status
+
+
+class GiftAlreadyClaimed(Refusal):
+    """The person has redeemed this very gift before.  The attempt is recorded."""
+
+    code = "gift_already_claimed"
+    is_recorded = True
+
+
+class GiftExpired(Refusal):
+    """The gift's time was over: it ended now, its creator was paid back, and the attempt is recorded."""
+
+    code = "gift_expired"
+    is_recorded = True
+
+
+class GiftReservedForAnother(Refusal):
+    """The gift is for another address.  The attempt is recorded."""
+
+    code = "gift_reserved_for_another"
+    is_recorded = True
+
+
 class SyncAlreadyActive(Refusal):
     """The person's sync is active and paid for."""
 

@@ -387,3 +387,55 @@ ledger_checks: Final = Table(
     Index("ledger_checks_by_time", "checked_at"),
     schema="ops",
 )
+
+gift_code_type: Final = _enum("gift_code_type", "simple", "personalized")
+gift_code_status: Final = _enum("gift_code_status", "active", "depleted", "expired", "cancelled", "refunded")
+gift_redemption_status: Final = _enum(
+    "gift_redemption_status",
+    "success",
+    "failed_wrong_user",
+    "failed_depleted",
+    "failed_expired",
+    "failed_already_claimed",
+)
+
+gift_codes: Final = Table(
+    "gift_codes",
+    metadata,
+    _id(),
+    Column("code", Text, nullable=False, unique=True),
+    Column("short_url", Text),
+    Column("creator_id", Text, nullable=False),
+    Column("creator_name", Text),
+    Column("total_credits", Integer, nullable=False),
+    Column("redeemed", Integer, nullable=False, server_default="0"),
+    Column("type", gift_code_type, nullable=False, server_default="simple"),
+    Column("status", gift_code_status, nullable=False, server_default="active"),
+    Column("target_email", Text),
+    Column("message", Text),
+    _time("expires_at", nullable=True),
+    Column("reservation_transaction_id", UUID),
+    _time("created_at"),
+    _time("updated_at"),
+    Column("target_address", Text),
+    Index("gift_codes_active_by_expiry", "expires_at", postgresql_where=text("status = 'active'")),
+    Index("gift_codes_active_by_address", "target_address", postgresql_where=text("status = 'active'")),
+    Index("gift_codes_by_creator", "creator_id", "created_at"),
+    schema="gifts",
+)
+
+gift_redemptions: Final = Table(
+    "gift_redemptions",
+    metadata,
+    _id(),
+    Column("gift_code_id", UUID, ForeignKey(gift_codes.c.id), nullable=False),
+    Column("redeemer_user_id", Text, nullable=False),
+    Column("status", gift_redemption_status, nullable=False),
+    Column("credits_received", Integer, nullable=False, server_default="0"),
+    Column("credit_transaction_id", UUID),
+    Column("source_app_id", Text),
+    _time("created_at"),
+    Index("gift_redemptions_by_redeemer", "redeemer_user_id", "created_at"),
+    Index("gift_redemptions_by_gift", "gift_code_id"),
+    schema="gifts",
+)
