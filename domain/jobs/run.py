@@ -151,7 +151,7 @@ class _Attempt:
         try:
             return self._run()
         except _HasEnded:
-            self._connection.rollback()
+            self._undo()
             return Ending.SKIPPED
 
     def _run(self) -> Ending:
@@ -166,12 +166,12 @@ class _Attempt:
                 case Outside():
                     return self._outside(self._handler, job)
         except Refusal as refusal:
-            self._connection.rollback()
+            self._undo()
             return self._refused(refusal)
         except _HasEnded:
             raise
         except Exception as error:  # noqa: BLE001 - kept in the row, and told by the log
-            self._connection.rollback()
+            self._undo()
             return self._failed(error)
         except BaseException as error:
             # A time limit struck, wherever it was: the session is not to be trusted.
@@ -179,6 +179,14 @@ class _Attempt:
             self._connection.rollback()
             self._failed(error)
             raise
+
+    def _undo(self) -> None:
+        """Roll back, or leave a session that cannot even do that: the next transaction is on a new one."""
+        try:
+            self._connection.rollback()
+        except DBAPIError:
+            self._connection.invalidate()
+            self._connection.rollback()
 
     def _give_up_on_a_killer(self) -> None:
         crashes = self._row.attempts - 1 - self._row.attempts_ended
@@ -240,7 +248,7 @@ class _Attempt:
             except DBAPIError as error:
                 if not isinstance(error.orig, LOST_RACES) or attempt == LOST_RACE_TRIES_MAX:
                     raise
-                self._connection.rollback()
+                self._undo()
                 attempt += 1
 
     @contextmanager

@@ -21,7 +21,7 @@ def unconfigured() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name not in OUTSIDE}
 
 
-def eventually(condition: Callable[[], bool], what: str, seconds: float = 10.0) -> None:
+def eventually(condition: Callable[[], bool], what: str, seconds: float = 40.0) -> None:
     """Fail unless `condition` becomes true in time."""
     began = time.monotonic()
     assert waiting.wait_until(condition, seconds), f"not {what} after {time.monotonic() - began:.1f} s"
