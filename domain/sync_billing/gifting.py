@@ -58,7 +58,8 @@ def revoke(connection: Connection, user_id: str, *, now: datetime) -> Status:
     next_charge_at = anchor_day = None
     if row.paid_until is not None:
         next_charge_at = moved(row.paid_until, row.gifted_at or now, now)
-        anchor_day = row.anchor_day if next_charge_at == row.paid_until else next_charge_at.day
+        has_same_day = next_charge_at.date() == row.paid_until.date()
+        anchor_day = row.anchor_day if has_same_day else next_charge_at.day
     connection.execute(
         update(subscriptions)
         .where(subscriptions.c.user_id == user_id)

@@ -27,7 +27,7 @@ from domain.sync_billing.prices import PRICES, ChargeType, period_posting
 from domain.tables import sync_subscriptions as subscriptions
 
 CHUNK: Final = POSTINGS_PER_CALL_MAX
-"""Renewals in one transaction: the ledger's longest list.  It takes a fifth of a second (bench/renewals.py)."""
+"""Renewals in one transaction: the ledger's longest list.  A tenth of a second of work (bench/renewals.py)."""
 
 log = structlog.get_logger(__name__)
 
