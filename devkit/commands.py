@@ -122,6 +122,11 @@ def _migrate(arguments: list[str]) -> int:
         return run_module("migrations", *(arguments or ["upgrade"]), DATABASE_URL=url)
 
 
+def _packages(arguments: list[str]) -> int:
+    with database_url() as url:
+        return run_module("domain.packages", *(arguments or ["list"]), DATABASE_URL=url)
+
+
 def _invariants(arguments: list[str]) -> int:
     if arguments:
         return run_module("domain.invariants", *arguments[1:], DATABASE_URL=arguments[0])
@@ -178,6 +183,7 @@ COMMANDS: dict[str, Command] = {
     "migrate": Command(
         "[upgrade|downgrade REV|stamp REV]", "bring the database to the newest schema", _migrate
     ),
+    "packages": Command("[list|add|change|deactivate|seed]", "what credits are sold for", _packages),
     "invariants": Command("[DATABASE_URL]", "check the facts that must hold in the books", _invariants),
     "test": Command("[PYTEST ARGUMENTS]", "run the tests", _test),
     "check": Command("[--only STEP]", "run what CI runs", _check),

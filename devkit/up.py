@@ -135,6 +135,7 @@ class Up:
             return
         await self._run_to_end(self.plan.python("migrate", "migrations", "upgrade"))
         if server is not None:
+            await self._run_to_end(self.plan.python("seed", "domain.packages", "seed"))
             await asyncio.to_thread(schema.note_migrated, server)
 
     def _prepare_demo(self) -> str | None:

@@ -119,8 +119,8 @@ def seed(connection: Connection, *, now: datetime) -> int:
     added = 0
     for package_id, new in SEEDS:
         values = {**msgspec.structs.asdict(new), "id": package_id, "created_at": now, "updated_at": now}
-        statement = insert(packages).values(values).on_conflict_do_nothing()
-        added += connection.execute(statement).rowcount
+        statement = insert(packages).values(values).on_conflict_do_nothing().returning(packages.c.id)
+        added += connection.execute(statement).one_or_none() is not None
     return added
 
 
