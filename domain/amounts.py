@@ -23,12 +23,12 @@ class NotAnAmount(ValueError):
     """The value is no amount of credits.  Its text says what is wrong, fit for a caller to read."""
 
 
-def parse_amount(value: object, *, whole: bool) -> Decimal:
+def parse_amount(value: object, *, whole: bool, most: Decimal | int = AMOUNT_MAX) -> Decimal:
     """A caller's JSON number as an amount above zero, in credits.
 
     `value` is what a JSON decoder made of the number: `int`, or `Decimal` for one with a fraction or an
     exponent (never `float`, which has already rounded).
-    Raises NotAnAmount for anything but a number, zero or less, above AMOUNT_MAX, or too fine.
+    Raises NotAnAmount for anything but a number, zero or less, above `most`, or too fine.
     """
     if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
         raise NotAnAmount("must be a number")
@@ -36,8 +36,8 @@ def parse_amount(value: object, *, whole: bool) -> Decimal:
         raise NotAnAmount("must be a number")
     if not value > 0:
         raise NotAnAmount("must be greater than 0")
-    if value > AMOUNT_MAX:
-        raise NotAnAmount(f"must be at most {AMOUNT_MAX}")
+    if value > most:
+        raise NotAnAmount(f"must be at most {most}")
     amount = Decimal(value)
     if whole and amount != amount.to_integral_value():
         raise NotAnAmount("must be a whole number of credits")

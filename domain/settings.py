@@ -39,6 +39,7 @@ class Settings:
     service_keys: tuple[str, ...] = field(repr=False)
     base_url: str
     app_url: str
+    forwarded_hops: int
     cors_origins: tuple[str, ...]
     stripe_secret_key: str | None = field(repr=False)
     stripe_webhook_secrets: tuple[str, ...] = field(repr=False)
@@ -136,6 +137,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         service_keys=read.service_keys(env),
         base_url=base_url,
         app_url=read.text("APP_URL", "https://mana.how").rstrip("/"),
+        forwarded_hops=read.number("FORWARDED_HOPS", 0, 0, 8),
         cors_origins=read.listed("CORS_ORIGINS", "http://localhost:5173,http://localhost:5180"),
         stripe_secret_key=read.optional("STRIPE_SECRET_KEY"),
         stripe_webhook_secrets=read.webhook_secrets(env),

@@ -14,6 +14,7 @@ from apscheduler.triggers.cron import CronTrigger  # type: ignore[import-untyped
 from sqlalchemy import Connection
 
 from domain import usage_stats
+from domain.gifts import ExpireGifts
 from domain.jobs import Job
 from domain.ledger_checks import CheckLedger
 from domain.reconciliation import AskAboutPurchases, FetchMissedEvents
@@ -60,6 +61,7 @@ TIMETABLE: Final = (
     Entry("fetch_missed_events", cron("2-59/5 * * * *"), lambda _slot: FetchMissedEvents()),
     Entry("charge_recurring_sync", cron("0 * * * *"), lambda _slot: ChargeRecurring()),
     Entry("remind_of_renewals", cron("30 * * * *"), lambda _slot: RemindOfRenewals()),
+    Entry("expire_gifts", cron("* * * * *"), lambda _slot: ExpireGifts()),
     Entry("check_ledger", cron("7 * * * *"), lambda _slot: CheckLedger()),
     Entry("prune_old_rows", cron("23 3 * * *"), lambda _slot: PruneOldRows()),
 )

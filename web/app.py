@@ -22,8 +22,11 @@ from web.reference import published, published_key
 from web.routes import (
     admin_packages,
     admin_sync,
+    gift_page,
+    gifts,
     health,
     internal,
+    internal_gifts,
     internal_sync,
     jobs,
     reference,
@@ -33,14 +36,18 @@ from web.routes import (
 from web.routes import credits as credits_routes
 from web.routes import purchases as purchase_routes
 from web.routing import Operation, Services, register, services_key
+from web.throttle import Throttle
 
 ROOMS: Final = (
     health.routes,
     credits_routes.routes,
+    gifts.routes,
+    gift_page.routes,
     purchase_routes.routes,
     stripe_webhooks.routes,
     sync.routes,
     internal.routes,
+    internal_gifts.routes,
     internal_sync.routes,
     admin_packages.routes,
     admin_sync.routes,
@@ -67,6 +74,7 @@ def make_app(settings: Settings) -> web.Application:
         bridge = Bridge(settings, nudger)
         await bridge.open()
         outside = Outside(bridge, gateway_of(settings))
+        throttle = Throttle(settings.redis_url)
         async with aiohttp.ClientSession() as session:
             jwks = JwksCache(settings.auth_url, session)
             jwks.refresh_if_due()
@@ -77,9 +85,11 @@ def make_app(settings: Settings) -> web.Application:
                 outside=outside,
                 tokens=TokenVerifier(settings, jwks),
                 service_keys=ServiceKeys(settings.service_keys),
+                throttle=throttle,
             )
             yield
             await jwks.close()
+        await throttle.close()
         await outside.close()
         await bridge.close()
         await asyncio.to_thread(nudger.close)

@@ -21,6 +21,7 @@ from aiohttp import web
 from msgspec import Meta
 
 from domain.amounts import AMOUNT_MAX, NotAnAmount, parse_amount
+from domain.gifts import TOTAL_CREDITS_MAX
 
 BODY_BYTES_MAX: Final = 64 * 1024
 """The largest body of an ordinary request: four times the largest metadata, and room for the rest."""
@@ -69,6 +70,10 @@ class Credits(Decimal):
 
 class WholeCredits(Decimal):
     """A whole amount above zero, in credits."""
+
+
+class GiftCredits(Decimal):
+    """A whole amount from 1 to TOTAL_CREDITS_MAX, in credits."""
 
 
 class MetadataObject(dict[str, Any]):
@@ -190,6 +195,8 @@ def _decode_own_type(kind: type, value: Any) -> Any:
         return Credits(_plain(parse_amount(value, whole=False)))
     if kind is WholeCredits:
         return WholeCredits(_plain(parse_amount(value, whole=True)))
+    if kind is GiftCredits:
+        return GiftCredits(_plain(parse_amount(value, whole=True, most=TOTAL_CREDITS_MAX)))
     if kind is MetadataObject:
         return _metadata(value)
     raise NotImplementedError(kind)
@@ -206,6 +213,8 @@ def schema_of_own_type(kind: type) -> dict[str, Any]:
         return {"type": "number", "exclusiveMinimum": 0, "maximum": int(AMOUNT_MAX), "examples": [5, 0.1]}
     if kind is WholeCredits:
         return {"type": "integer", "minimum": 1, "maximum": int(AMOUNT_MAX), "examples": [30]}
+    if kind is GiftCredits:
+        return {"type": "integer", "minimum": 1, "maximum": TOTAL_CREDITS_MAX, "examples": [100]}
     if kind is MetadataObject:
         return {"type": "object", "additionalProperties": True, "examples": [{"model": "small"}]}
     raise NotImplementedError(kind)

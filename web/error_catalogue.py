@@ -29,6 +29,7 @@ from web.errors import (
     wrong_of,
     wrong_of_refusal,
 )
+from web.throttle import TooManyRequests
 
 FACTS: Final[Mapping[str, Any]] = {
     "action": "commit",
@@ -134,6 +135,12 @@ WRONG_METHOD: Final = _known(
     "The path has no such method; `Allow` names those it has.",
     MEND,
 )
+TOO_MANY_REQUESTS: Final = _known(
+    TooManyRequests(42),
+    "Gifts were asked for too often, or too many unknown codes were tried, by the caller or from the caller's "
+    "address.",
+    "Ask again after the seconds in `Retry-After`.",
+)
 OVERLOADED: Final = _known(
     Overloaded(), "More requests wait than may wait. This one was not begun.", SEND_AGAIN
 )
@@ -174,6 +181,7 @@ MALFORMED: Final = (
     NO_ROUTE,
     WRONG_METHOD,
     BODY_TOO_LARGE,
+    TOO_MANY_REQUESTS,
 )
 OUTAGES: Final = (
     OVERLOADED,

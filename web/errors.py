@@ -19,6 +19,7 @@ from web.auth import KeysUnavailable, NotAuthenticated
 from web.batches import Overloaded
 from web.bodies import BadRequest, UnreadableBody
 from web.deductions import Outage
+from web.throttle import TooManyRequests
 
 RETRY_AFTER_SECONDS: Final = 1
 """What a caller is told to wait after an outage: queues here empty, and PostgreSQL restarts, in about that."""
@@ -134,14 +135,8 @@ def wrong_of(error: Exception) -> Wrong | None:
             return Wrong(401, "Invalid or missing service key", "not_authenticated")
         case PaymentProviderFailed():
             return PAYMENT_UNKNOWN if isinstance(error, PaymentProviderUnavailable) else PAYMENT_REFUSED
-        case Overloaded():
-            return _unavailable("Too many requests are waiting", "overloaded")
-        case Outage():
-            return _unavailable("The database does not answer; try again", "database_unavailable")
-        case KeysUnavailable():
-            return _unavailable(
-                "Sign-in cannot be checked now; try again", "auth_unavailable", error.retry_after_seconds
-            )
+        case TooManyRequests() | Overloaded() | Outage() | KeysUnavailable():
+            return _later(error)
         case web.HTTPRequestEntityTooLarge():
             return Wrong(413, "Request body is too large", "body_too_large")
         case web.HTTPException() if error.status >= 400:
@@ -160,6 +155,20 @@ PAYMENT_UNKNOWN: Final = Wrong(
 PAYMENT_REFUSED: Final = Wrong(
     502, "The payment provider refused the request; nothing was charged", "payment_provider_refused"
 )
+
+
+def _later(error: TooManyRequests | Overloaded | Outage | KeysUnavailable) -> Wrong:
+    match error:
+        case TooManyRequests():
+            headers = {"Retry-After": str(error.retry_after_seconds)}
+            return Wrong(429, "Too many requests", "too_many_requests", headers=headers)
+        case Overloaded():
+            return _unavailable("Too many requests are waiting", "overloaded")
+        case Outage():
+            return _unavailable("The database does not answer; try again", "database_unavailable")
+        case KeysUnavailable():
+            message = "Sign-in cannot be checked now; try again"
+            return _unavailable(message, "auth_unavailable", error.retry_after_seconds)
 
 
 def _unavailable(message: str, code: str, retry_after_seconds: int = RETRY_AFTER_SECONDS) -> Wrong:

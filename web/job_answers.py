@@ -8,10 +8,12 @@ from typing import Any, Final
 import msgspec
 
 from domain.amounts import wire_amount
+from domain.gifts import RedeemedPending, RedeemPendingGifts
 from domain.ledger import Entry
 from domain.spending import RefundCredits
 from domain.sync_billing.runs import ChargeRecurring, Run
 from web.answers import BalanceLeft, RefundAnswer, TransactionAnswer
+from web.gift_shapes import RedeemedPendingAnswer
 from web.sync_shapes import ChargeRecurringAnswer
 
 
@@ -25,6 +27,12 @@ def refund_answer(result: Any) -> RefundAnswer:
     )
 
 
+def redeemed_pending_answer(result: Any) -> RedeemedPendingAnswer:
+    """From what the job did."""
+    done = msgspec.convert(result, RedeemedPending)
+    return RedeemedPendingAnswer(redeemed=done.redeemed, total_credits=done.total_credits)
+
+
 def charge_recurring_answer(result: Any) -> ChargeRecurringAnswer:
     """From what the run did."""
     tally = msgspec.convert(result, Run).tally
@@ -35,6 +43,7 @@ def charge_recurring_answer(result: Any) -> ChargeRecurringAnswer:
 
 _ANSWERS: Final[dict[str, Callable[[Any], msgspec.Struct]]] = {
     RefundCredits.kind: refund_answer,
+    RedeemPendingGifts.kind: redeemed_pending_answer,
     ChargeRecurring.kind: charge_recurring_answer,
 }
 """Kinds with an endpoint of their own.  The result of any other is shown as it is."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from decimal import Decimal
 
@@ -21,13 +21,16 @@ async def once(
     key_in_body: str | None,
     person: Callable[[Connection], str],
     work: Callable[[Connection, datetime], msgspec.Struct],
+    *,
+    path: Mapping[str, str] | None = None,
 ) -> Answer:
     """Do `work` in a transaction, once for the caller's key: a repeat of the request gets the first answer.
 
-    `person` tells whose key it is.  Raises what `work` raises, and IdempotencyKeyReused.
+    `person` tells whose key it is; `path` holds the parts of the path that make it another request.
+    Raises what `work` raises, and IdempotencyKeyReused.
     """
     key = idempotency_key(call.request, key_in_body)
-    request = None if key is None else _without_key(call.body)
+    request = None if key is None else {**_without_key(call.body), **(path or {})}
 
     def run(connection: Connection, now: datetime) -> Answer:
         scoped = None
@@ -43,6 +46,6 @@ def _as_json(answer: msgspec.Struct) -> Answer:
     return plain
 
 
-def _without_key(body: msgspec.Struct | None) -> object:
+def _without_key(body: msgspec.Struct | None) -> dict[str, object]:
     plain = {} if body is None else msgspec.to_builtins(body, enc_hook=str)
     return {name: value for name, value in plain.items() if name != "idempotencyKey"}

@@ -22,6 +22,7 @@ from web.errors import ADMIN_ONLY, WrongServiceKey
 from web.job_waiter import JobWaiter
 from web.metrics import count_call_of_app
 from web.outside import Outside
+from web.throttle import Throttle
 
 
 class Access(StrEnum):
@@ -43,6 +44,7 @@ class Services:
     outside: Outside
     tokens: TokenVerifier
     service_keys: ServiceKeys
+    throttle: Throttle
 
 
 services_key: Final = web.AppKey("services", Services)
@@ -79,6 +81,7 @@ class Operation:
     """A route: `answer` is the type of what the handler returns, sent as JSON with `status`.
 
     `further` are the types of answers that it gives with other statuses, beside the refusals.
+    `is_throttled` says that it answers 429 to who asks too often; `alias` is another path that it is served at.
     """
 
     method: str
@@ -93,6 +96,8 @@ class Operation:
     queries: tuple[Query, ...]
     body_bytes_max: int
     further: Mapping[int, Any]
+    is_throttled: bool
+    alias: str | None
 
 
 @dataclass
@@ -117,6 +122,8 @@ class Routes:
         queries: tuple[Query, ...] = (),
         body_bytes_max: int = BODY_BYTES_MAX,
         further: Mapping[int, Any] = MappingProxyType({}),
+        is_throttled: bool = False,
+        alias: str | None = None,
     ) -> Callable[[H], H]:
         """Declare the decorated handler as the route `method` `prefix + path`."""
 
@@ -135,6 +142,8 @@ class Routes:
                     queries=queries,
                     body_bytes_max=body_bytes_max,
                     further=further,
+                    is_throttled=is_throttled,
+                    alias=None if alias is None else self.prefix + alias,
                 )
             )
             return handler
@@ -147,6 +156,8 @@ def register(app: web.Application, operation: Operation) -> None:
     # aiohttp's own pattern for a part of the path leaves out braces; ids are opaque.
     path = operation.path.replace("}", ":[^/]+}")
     app.router.add_route(operation.method, path, aiohttp_handler(operation))
+    if operation.alias is not None:
+        app.router.add_route(operation.method, operation.alias, aiohttp_handler(operation))
     if operation.method == "GET":
         app.router.add_route("HEAD", path, aiohttp_handler(operation))
 

@@ -130,7 +130,8 @@ async def test_the_commands_work_as_they_stand(service: Service, document: dict[
             output = await _shell(command, variables)
             body, _, status = output.rpartition("\n")
             assert status in operation["responses"], f"{command}\n{output}"
-            assert int(status) < 400 or json.loads(body).get("code") not in NEVER, output
+            is_json = "application/json" in operation["responses"][status]["content"]
+            assert int(status) < 400 or not is_json or json.loads(body).get("code") not in NEVER, output
             ran += 1
     assert ran > 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from web.openapi.fields import INSTANT, LATER, PACKAGE, PURCHASE, RESERVATION, field_of
+from web.openapi.fields import GIFT, INSTANT, LATER, PACKAGE, PURCHASE, RESERVATION, field_of
 from web.openapi.types import JsonObject, Schema
 
 LEFT_OUT: Final = object()
@@ -38,6 +38,19 @@ TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "RefundBody": {"description": "The answer never came"},
     "UseBody": {"description": "AI message", "metadata": {"model": "small"}},
     "HealthAnswer": {"status": "ok"},
+    "CreateGiftBody": {"totalCredits": 100, "message": "Enjoy"},
+    "GiftAnswer": {"id": GIFT, "status": "active", "type": "simple", "message": "Enjoy"},
+    "FoundGiftAnswer": {"status": "active", "type": "simple", "message": "Enjoy", "credits": 100},
+    "PendingGiftAnswer": {
+        "id": GIFT,
+        "status": "active",
+        "type": "personalized",
+        "isPersonalized": True,
+        "message": "Enjoy",
+        "credits": 100,
+    },
+    "RedeemedGiftAnswer": {"message": "Enjoy", "credits": 100, "newBalance": 100},
+    "ReceivedGiftAnswer": {"status": "success", "message": "Enjoy", "credits": 100},
 }
 """Values for the fields of a type where its neighbours' would not fit together."""
 

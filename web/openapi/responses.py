@@ -123,7 +123,7 @@ class Responses:
             "description": HTTPStatus(status).phrase,
             "content": {"application/json": {"schema": self._schemas.of(ErrorAnswer), "examples": examples}},
         }
-        if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        if status in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
             response["headers"] = {"Retry-After": RETRY_AFTER}
         return response
 
@@ -143,7 +143,8 @@ def _when(kind: type[Refusal]) -> str:
 
 def _general(operation: Operation) -> Iterable[Documented]:
     has_body = operation.body is not None or operation.path == WEBHOOK_PATH
-    if has_body or operation.queries or "{" in operation.path:
+    is_page = operation.answer is Html  # for people: a bad address is one that nothing is found at
+    if has_body or operation.queries or ("{" in operation.path and not is_page):
         yield error_catalogue.BAD_REQUEST
     is_users = operation.access in (Access.USER, Access.ADMIN)
     if is_users:
@@ -153,6 +154,8 @@ def _general(operation: Operation) -> Iterable[Documented]:
         yield error_catalogue.WRONG_SERVICE_KEY
     if has_body:
         yield error_catalogue.BODY_TOO_LARGE
+    if operation.is_throttled:
+        yield error_catalogue.TOO_MANY_REQUESTS
     if PaymentsNotConfigured in operation.refusals:
         yield error_catalogue.PROVIDER_SILENT
         yield error_catalogue.PROVIDER_REFUSED

@@ -1,0 +1,16 @@
+"""Gifts: those that wait for somebody who registers, and those whose time is over."""
+
+from __future__ import annotations
+
+from domain import gifts
+from domain.gifts import ExpiredGifts, ExpireGifts, RedeemedPending, RedeemPendingGifts
+from domain.jobs import Handler, Steps
+from workers.parts import Parts
+
+
+def handlers(_parts: Parts) -> list[Handler]:
+    """Both touch the ledger alone, a few hundred gifts to a transaction."""
+    return [
+        Steps(RedeemPendingGifts, RedeemedPending(), gifts.redeem_pending),
+        Steps(ExpireGifts, ExpiredGifts(), gifts.expire_due),
+    ]
