@@ -274,7 +274,8 @@ FACTS: Final = (
                 SELECT user_id, app_id, day, credits_used, 0 FROM ops.usage_pending
                 UNION ALL
                 SELECT user_id, app_id, (created_at AT TIME ZONE 'UTC')::date, 0, -amount
-                FROM credits.transactions WHERE type = 'usage' AND version > 0
+                FROM credits.transactions
+                WHERE type = 'usage' AND version > 0 AND user_id NOT IN (SELECT pseudonym FROM ops.erasures)
             ) u GROUP BY user_id, app_id, day HAVING sum(counted) <> sum(entered)
         """,
     ),

@@ -131,6 +131,21 @@ def release_expired(connection: Connection, *, now: datetime) -> int:
     return len(due)
 
 
+def close_open(connection: Connection, user_id: str, *, now: datetime) -> list[Posting]:
+    """Mark all open reservations of a person refunded; the postings that put their credits back.
+
+    For whoever has other postings to make in the same transaction: it makes these with them, in one list.
+    """
+    rows = connection.execute(
+        select(reservations)
+        .where(reservations.c.user_id == user_id, reservations.c.status == "reserved")
+        .order_by(reservations.c.id)
+        .with_for_update()
+    ).all()
+    _resolve(connection, [row.id for row in rows], "refunded", now)
+    return [_move(row.id, row.user_id, held_change=-row.amount) for row in rows]
+
+
 def _lock_open(connection: Connection, reservation_id: UUID, action: str, now: datetime) -> Row[Any]:
     row = connection.execute(
         select(reservations).where(reservations.c.id == reservation_id).with_for_update()

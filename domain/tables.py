@@ -439,3 +439,12 @@ gift_redemptions: Final = Table(
     Index("gift_redemptions_by_gift", "gift_code_id"),
     schema="gifts",
 )
+
+erasures: Final = Table(
+    "erasures",
+    metadata,
+    Column("pseudonym", Text, primary_key=True),
+    Column("erased_at", DateTime(timezone=True), nullable=False),
+    Column("row_count", Integer, nullable=False),
+    schema="ops",
+)

@@ -39,6 +39,7 @@ _REBUILD: Final = (
         INSERT INTO credits.usage_stats (user_id, app_id, credits_used, date, is_rolled_up)
         SELECT user_id, app_id, -sum(amount), date_trunc('day', created_at, 'UTC'), true
         FROM credits.transactions WHERE type = 'usage' AND version > 0
+            AND user_id NOT IN (SELECT pseudonym FROM ops.erasures)
         GROUP BY user_id, app_id, date_trunc('day', created_at, 'UTC')
     """),
 )

@@ -187,6 +187,12 @@ class GrantAnswer(Answer, omit_defaults=True):
     transaction_id: UUID | None = None
 
 
+class ErasureAnswer(Answer):
+    """How many rows were erased or put under a pseudonym."""
+
+    deleted_count: int
+
+
 class ReserveAnswer(Answer):
     """Credits set aside until `expiresAt`."""
 

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from aiohttp import web
 from sqlalchemy import Connection
 
-from domain import jobs, ledger, reservations, spending
+from domain import erasure, jobs, ledger, reservations, spending
 from domain.amounts import wire_amount
 from domain.errors import (
     BalanceNotFound,
@@ -26,6 +26,7 @@ from web.answers import (
     BatchItemAnswer,
     CommitAnswer,
     CountedBalanceAnswer,
+    ErasureAnswer,
     GrantAnswer,
     PendingAnswer,
     RefundAnswer,
@@ -70,6 +71,16 @@ async def balance(call: Call) -> CountedBalanceAnswer:
         total_spent=found.total_spent,
         transactions_count=count,
     )
+
+
+@routes.add("DELETE", "/credits/balance/{userId}", answer=ErasureAnswer)
+async def erase(call: Call) -> ErasureAnswer:
+    """Erase a person's data; the ledger's amounts stay, under a pseudonym.  Erasing again answers 0."""
+    user_id = path_text(call.request, "userId")
+    count = await call.services.bridge.run(
+        lambda connection, now: erasure.erase(connection, user_id, now=now)
+    )
+    return ErasureAnswer(deleted_count=count)
 
 
 @routes.add(

@@ -1,0 +1,250 @@
+"""Erasure of a person's data: what is personal goes, the ledger's amounts stay under a pseudonym.
+
+The pseudonym is random and kept nowhere beside the person's id, so that nothing leads back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Final
+from uuid import uuid4
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, CursorResult, case, delete, or_, select, update
+
+from domain import ledger, reservations
+from domain.gifts import GiftStatus
+from domain.gifts.codes import normal_address
+from domain.gifts.rows import end, gifts_where, pay_back_posting, read_gifts
+from domain.gifts.types import Gift
+from domain.ledger import Posting
+from domain.ledger.post import POSTINGS_PER_CALL_MAX
+from domain.tables import (
+    audit,
+    balances,
+    entries,
+    erasures,
+    gift_codes,
+    gift_redemptions,
+    idempotent_answers,
+    jobs,
+    operator_sessions,
+    purchases,
+    stripe_customers,
+    stripe_events,
+    sync_subscriptions,
+    usage_pending,
+    usage_stats,
+)
+from domain.tables import reservations as reservation_rows
+
+PSEUDONYM_PREFIX: Final = "erased-"
+
+ERASED: Final = "erased"
+"""What stands where a text that may not be empty was."""
+
+CALLERS_KEYS: Final = ("use:%", "refund:%", "grant:%", "adjust:%")
+"""Posting keys that callers chose, and that may say something about the person.  The rest are ids of ours."""
+
+ADMIN_PREFIX: Final = "admin:"
+"""How the audit names a person who acts with a token of their own (domain.operators.audit.Operator)."""
+
+PERSONAL_IN_EVENTS: Final = frozenset(
+    {
+        "billing_details",
+        "customer",
+        "customer_details",
+        "customer_email",
+        "email",
+        "name",
+        "payment_method_details",
+        "phone",
+        "receipt_email",
+        "shipping",
+    }
+)
+"""Fields of Stripe's objects that tell who somebody is (Stripe's API reference: charge, checkout.session)."""
+
+
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
+    """An erasure: how many rows, and the pseudonym that stands where the person's id was; None when none had it."""
+
+    pseudonym: str | None
+    row_count: int
+
+
+def erase(connection: Connection, user_id: str, *, now: datetime) -> int:
+    """Erase a person as `erase_as` does; the number of rows erased or pseudonymised."""
+    return erase_as(connection, user_id, now=now).row_count
+
+
+def erase_as(connection: Connection, user_id: str, *, now: datetime) -> Erased:
+    """Erase a person; what stands in their place.  Erasing again finds no row: 0.
+
+    Open reservations and active gifts (those that the person made, and those for the person's address) are
+    closed first, and their credits go back.  What the person has left stays in the books, under the pseudonym.
+    """
+    pseudonym = f"{PSEUDONYM_PREFIX}{uuid4()}"
+    email = connection.execute(
+        select(stripe_customers.c.email).where(stripe_customers.c.user_id == user_id)
+    ).scalar_one_or_none()
+    address = None if email is None else normal_address(email)
+    _close(connection, user_id, address, now=now)
+    count = _erase_events(connection, user_id, email, pseudonym)
+    count += _erase_ledger(connection, user_id, pseudonym)
+    count += _erase_gifts(connection, user_id, address, pseudonym)
+    count += _erase_the_rest(connection, user_id, pseudonym)
+    count += _erase_audit(connection, user_id, pseudonym)
+    if count:
+        connection.execute(erasures.insert().values(pseudonym=pseudonym, erased_at=now, row_count=count))
+    return Erased(pseudonym=pseudonym if count else None, row_count=count)
+
+
+def _close(connection: Connection, user_id: str, address: str | None, *, now: datetime) -> None:
+    """End what is open, and keep everybody else from changing the balance until the transaction ends."""
+    whose = [gift_codes.c.creator_id == user_id]
+    if address is not None:
+        whose.append(gift_codes.c.target_address == address)
+    active = gifts_where(gift_codes.c.status == GiftStatus.ACTIVE.value, or_(*whose))
+    gifts: Sequence[Gift] = read_gifts(connection, active.order_by(gift_codes.c.id).with_for_update())
+    releases = reservations.close_open(connection, user_id, now=now)
+    end(connection, [gift.id for gift in gifts], GiftStatus.CANCELLED, now=now)
+    postings: list[Posting] = [
+        *releases,
+        *(pay_back_posting(gift, why=GiftStatus.CANCELLED.value, now=now) for gift in gifts),
+    ]
+    # More than one list only for somebody with over a thousand open things; a deadlock is run again.
+    for first in range(0, len(postings), POSTINGS_PER_CALL_MAX):
+        for outcome in ledger.post(connection, postings[first : first + POSTINGS_PER_CALL_MAX], now=now):
+            ledger.accepted(outcome)
+    connection.execute(select(balances.c.user_id).where(balances.c.user_id == user_id).with_for_update())
+
+
+def _erase_ledger(connection: Connection, user_id: str, pseudonym: str) -> int:
+    by_a_caller = or_(*(entries.c.posting_key.like(pattern) for pattern in CALLERS_KEYS))
+    connection.execute(
+        update(entries).where(entries.c.user_id == user_id, by_a_caller).values(posting_key=None)
+    )
+    return sum(
+        (
+            _count(
+                connection.execute(
+                    update(entries)
+                    .where(entries.c.user_id == user_id)
+                    .values(user_id=pseudonym, description=ERASED, metadata=None, idempotency_key=None)
+                )
+            ),
+            _count(
+                connection.execute(
+                    update(balances).where(balances.c.user_id == user_id).values(user_id=pseudonym)
+                )
+            ),
+            _count(
+                connection.execute(
+                    update(reservation_rows)
+                    .where(reservation_rows.c.user_id == user_id)
+                    .values(user_id=pseudonym, reason=ERASED)
+                )
+            ),
+            _count(connection.execute(delete(usage_stats).where(usage_stats.c.user_id == user_id))),
+            _count(connection.execute(delete(usage_pending).where(usage_pending.c.user_id == user_id))),
+        )
+    )
+
+
+def _erase_gifts(connection: Connection, user_id: str, address: str | None, pseudonym: str) -> int:
+    made = update(gift_codes).where(gift_codes.c.creator_id == user_id)
+    received_ids = select(gift_redemptions.c.gift_code_id).where(
+        gift_redemptions.c.redeemer_user_id == user_id, gift_redemptions.c.status == "success"
+    )
+    for_them: list[ColumnElement[bool]] = [gift_codes.c.id.in_(received_ids)]
+    if address is not None:
+        for_them.append(gift_codes.c.target_address == address)
+    nothing_personal = {"target_email": None, "target_address": None, "message": None}
+    received = connection.execute(
+        update(gift_codes)
+        .where(or_(*for_them), gift_codes.c.creator_id != user_id)
+        .values(**nothing_personal)
+    )
+    created = connection.execute(made.values(creator_id=pseudonym, creator_name=None, **nothing_personal))
+    attempts = connection.execute(
+        update(gift_redemptions)
+        .where(gift_redemptions.c.redeemer_user_id == user_id)
+        .values(redeemer_user_id=pseudonym)
+    )
+    return _count(received) + _count(created) + _count(attempts)
+
+
+def _erase_the_rest(connection: Connection, user_id: str, pseudonym: str) -> int:
+    statements = (
+        update(purchases)
+        .where(purchases.c.user_id == user_id)
+        .values(user_id=pseudonym, metadata=None, stripe_customer_id=None, checkout_url=None),
+        delete(stripe_customers).where(stripe_customers.c.user_id == user_id),
+        delete(sync_subscriptions).where(sync_subscriptions.c.user_id == user_id),
+        update(sync_subscriptions)
+        .where(sync_subscriptions.c.gifted_by == user_id)
+        .values(gifted_by=pseudonym),
+        delete(idempotent_answers).where(idempotent_answers.c.user_id == user_id),
+        delete(jobs).where(jobs.c.user_id == user_id),
+    )
+    return sum(_count(connection.execute(statement)) for statement in statements)
+
+
+def _erase_audit(connection: Connection, user_id: str, pseudonym: str) -> int:
+    """That something was done, by whom and when, stays; why is an operator's own words, and may tell who."""
+    actor = f"{ADMIN_PREFIX}{user_id}"
+    about = (
+        update(audit)
+        .where(audit.c.user_id == user_id)
+        .values(
+            user_id=pseudonym,
+            subject=case((audit.c.subject == user_id, pseudonym), else_=audit.c.subject),
+            reason=ERASED,
+            details={},
+        )
+    )
+    by_them = update(audit).where(audit.c.actor == actor).values(actor=f"{ADMIN_PREFIX}{pseudonym}")
+    signed_in = delete(operator_sessions).where(operator_sessions.c.actor == actor)
+    return sum(_count(connection.execute(statement)) for statement in (about, by_them, signed_in))
+
+
+def _erase_events(connection: Connection, user_id: str, email: str | None, pseudonym: str) -> int:
+    """Stripe's events about the person keep what settling needs: ids, amounts, states."""
+    theirs = select(purchases.c.id).where(purchases.c.user_id == user_id)
+    found = connection.execute(
+        select(stripe_events.c.id, stripe_events.c.payload).where(
+            or_(
+                stripe_events.c.purchase_id.in_(theirs),
+                stripe_events.c.payload["data"]["object"]["metadata"]["userId"].astext == user_id,
+            )
+        )
+    ).all()
+    for event_id, payload in found:
+        cleaned = _without_person(payload, user_id, email, pseudonym)
+        connection.execute(
+            update(stripe_events).where(stripe_events.c.id == event_id).values(payload=cleaned)
+        )
+    return len(found)
+
+
+def _without_person(value: Any, user_id: str, email: str | None, pseudonym: str) -> Any:
+    match value:
+        case dict():
+            return {
+                name: None if name in PERSONAL_IN_EVENTS else _without_person(part, user_id, email, pseudonym)
+                for name, part in value.items()
+            }
+        case list():
+            return [_without_person(part, user_id, email, pseudonym) for part in value]
+        case str() if value == user_id:
+            return pseudonym
+        case str() if email is not None and email.casefold() in value.casefold():
+            return None
+        case _:
+            return value
+
+
+def _count(result: CursorResult[Any]) -> int:
+    return result.rowcount
