@@ -101,6 +101,9 @@ entries: Final = Table(
         "version <= 0 OR balance_after = balance_before + amount", name="transactions_arithmetic_check"
     ),
     CheckConstraint("version <= 0 OR status = 'completed'", name="transactions_completed_check"),
+    Index(
+        "transactions_by_time", "created_at", postgresql_using="brin", postgresql_with={"pages_per_range": 32}
+    ),
     Index("transactions_user_id_version_key", "user_id", "version", unique=True),
     Index(
         "transactions_user_id_posting_key_key",
@@ -156,6 +159,7 @@ purchases: Final = Table(
     CheckConstraint("kind IN ('payment_intent', 'checkout_session')", name="purchases_kind_check"),
     CheckConstraint("credits_taken_back BETWEEN 0 AND credits", name="purchases_taken_back_check"),
     Index("purchases_by_user", "user_id", "created_at", "id"),
+    Index("purchases_by_time", "created_at", "id"),
     Index("purchases_to_check", "next_check_at", postgresql_where=text("next_check_at IS NOT NULL")),
     schema="credits",
 )
@@ -186,6 +190,7 @@ stripe_customers: Final = Table(
     Column("email", Text),
     _time("created_at"),
     _time("updated_at"),
+    Index("stripe_customers_by_email", text("lower(email)")),
     schema="credits",
 )
 
@@ -206,6 +211,11 @@ stripe_events: Final = Table(
     Column("outcome", Text),
     CheckConstraint("source IN ('webhook', 'asked')", name="stripe_events_source_check"),
     Index("stripe_events_by_time", "received_at"),
+    Index(
+        "stripe_events_by_intent",
+        "payment_intent_id",
+        postgresql_where=text("payment_intent_id IS NOT NULL"),
+    ),
     Index("stripe_events_by_purchase", "purchase_id", postgresql_where=text("purchase_id IS NOT NULL")),
     schema="ops",
 )
@@ -237,6 +247,7 @@ usage_stats: Final = Table(
         unique=True,
         postgresql_where=text("is_rolled_up"),
     ),
+    Index("usage_stats_by_user", "user_id", "date"),
     schema="credits",
 )
 
@@ -268,6 +279,7 @@ reservations: Final = Table(
         postgresql_where=text("status = 'reserved'"),
     ),
     Index("reservations_open_by_user", "user_id", postgresql_where=text("status = 'reserved'")),
+    Index("reservations_by_user", "user_id", "created_at"),
     schema="credits",
 )
 
@@ -295,6 +307,11 @@ sync_subscriptions: Final = Table(
     Column("problem", Text),  # why it could not be charged, and when
     _time("problem_at", nullable=True),
     CheckConstraint("anchor_day BETWEEN 1 AND 31", name="sync_subscriptions_anchor_day_check"),
+    Index(
+        "sync_subscriptions_by_email",
+        text("lower(contact_email)"),
+        postgresql_where=text("contact_email IS NOT NULL"),
+    ),
     Index("sync_subscriptions_due", "next_charge_at", postgresql_where=text("active AND NOT is_gifted")),
     Index(
         "sync_subscriptions_to_resume",
@@ -352,6 +369,12 @@ jobs: Final = Table(
         postgresql_where=text("state IN ('refused', 'failed', 'cancelled')"),
     ),
     Index("jobs_by_user", "user_id", "created_at", postgresql_where=text("user_id IS NOT NULL")),
+    Index(
+        "jobs_ended_badly",
+        "id",
+        postgresql_where=text("state IN ('refused', 'failed', 'cancelled')"),
+    ),
+    Index("jobs_by_subject", "subject", postgresql_where=text("subject IS NOT NULL")),
     Index("jobs_done", "finished_at", postgresql_where=text("state = 'done'")),
     schema="ops",
 )
@@ -421,6 +444,7 @@ gift_codes: Final = Table(
     Index("gift_codes_active_by_expiry", "expires_at", postgresql_where=text("status = 'active'")),
     Index("gift_codes_active_by_address", "target_address", postgresql_where=text("status = 'active'")),
     Index("gift_codes_by_creator", "creator_id", "created_at"),
+    Index("gift_codes_by_address", "target_address", postgresql_where=text("target_address IS NOT NULL")),
     schema="gifts",
 )
 
@@ -446,5 +470,36 @@ erasures: Final = Table(
     Column("pseudonym", Text, primary_key=True),
     Column("erased_at", DateTime(timezone=True), nullable=False),
     Column("row_count", Integer, nullable=False),
+    schema="ops",
+)
+
+audit: Final = Table(
+    "audit",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("at", DateTime(timezone=True), nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text),
+    Column("user_id", Text),
+    Column("reason", Text, nullable=False),
+    Column("details", JSONB, nullable=False, server_default=text("'{}'")),
+    Column("outcome", Text, nullable=False),
+    CheckConstraint("reason <> ''", name="audit_reason_check"),
+    Index("audit_by_person", "user_id", "id", postgresql_where=text("user_id IS NOT NULL")),
+    Index("audit_by_subject", "subject", "id", postgresql_where=text("subject IS NOT NULL")),
+    schema="ops",
+)
+
+operator_sessions: Final = Table(
+    "operator_sessions",
+    metadata,
+    Column("token_digest", Text, primary_key=True),
+    Column("actor", Text, nullable=False),
+    Column("role", Text, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("seen_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("role IN ('viewer', 'operator')", name="operator_sessions_role_check"),
     schema="ops",
 )
