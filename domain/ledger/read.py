@@ -81,8 +81,8 @@ async def balances_of_async(connection: AsyncConnection[Any], user_ids: Sequence
     `connection` is in autocommit mode: the front's reads need no transaction.
     """
     found = await _read(connection, user_ids)
-    missing = [user_id for user_id in user_ids if user_id not in found]
-    if missing:
+    # More than once only for somebody who is being erased at this very moment.
+    while missing := [user_id for user_id in user_ids if user_id not in found]:
         await connection.execute(_OPEN_SQL, (missing,))
         found |= await _read(connection, missing)
     return found
