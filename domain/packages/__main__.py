@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from sqlalchemy import Connection
 
 from domain import packages
@@ -74,7 +74,7 @@ def _run(connection: Connection, options: argparse.Namespace, now: datetime) -> 
 
 
 def _table(shown: list[Package]) -> Table:
-    table = Table("id", "name", "credits", "price", "for sale", "order", "at Stripe")
+    table = Table(Column("id", no_wrap=True), "name", "credits", "price", "for sale", "order", "at Stripe")
     for package in shown:
         table.add_row(
             str(package.id),
