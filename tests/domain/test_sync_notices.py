@@ -207,6 +207,7 @@ def test_whoever_will_not_be_able_to_pay_is_reminded_once_some_days_before(
         sync.add(RemindOfRenewals())
         sync.work()
     [sent] = notify.sent
+    assert sync.notices() == [("send_renewal_reminder", "short")]
     assert sent["userId"] == "short"
     assert sent["subject"] == "Cloud Sync renews on 28 February 2026: 1 credits are missing"
     assert sent["data"]["type"] == "sync-renewal-reminder"
