@@ -41,9 +41,8 @@ EVENTS_KEPT_BY_STRIPE: Final = timedelta(days=29)
 OVERLAP: Final = timedelta(hours=1)
 """How far before the last reading the next one begins: an event may show up late in the list."""
 
-WINDOW: Final = timedelta(hours=12)
 WINDOW_MIN: Final = timedelta(seconds=1)
-"""How much time one reading covers; less when there are too many events in it."""
+"""The least time that one reading covers; Stripe's events have no finer one."""
 
 
 class AskAboutPurchases(Job, frozen=True, kw_only=True):
@@ -85,11 +84,10 @@ class Question(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
-    """Events made from `since` to before `until` are to be read; `now` tells whether more follow."""
+    """Events made from `since` to before `until` are to be read."""
 
     since: datetime
     until: datetime
-    now: datetime
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +189,7 @@ def next_window(connection: Connection, job: FetchMissedEvents, *, now: datetime
         read_until = connection.execute(select(stripe_events_read.c.read_until)).scalar_one_or_none()
         since = now - EVENTS_KEPT_BY_STRIPE if read_until is None else read_until - OVERLAP
     since = max(since, now - EVENTS_KEPT_BY_STRIPE)
-    return Window(since=since, until=min(since + WINDOW, now), now=now)
+    return Window(since=since, until=now)
 
 
 def read_events(gateway: Gateway, window: Window) -> Reading:
@@ -200,7 +198,7 @@ def read_events(gateway: Gateway, window: Window) -> Reading:
     while True:
         events = gateway.events(stripe_events.HANDLED_EVENTS, since=window.since, until=until)
         if events is not None:
-            return Reading(events=events, until=until, has_more=until < window.now)
+            return Reading(events=events, until=until, has_more=until < window.until)
         length = (until - window.since) / 4
         if length < WINDOW_MIN:
             raise RuntimeError(f"too many events at Stripe in one second: {window.since.isoformat()}")

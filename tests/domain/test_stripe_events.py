@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 from typing import Any
 from uuid import uuid4
@@ -10,6 +11,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import Engine, select, update
 
+from devkit.waiting import wait_until
 from domain import ledger, spending, stripe_events, tables
 from domain.errors import InsufficientCredits
 from domain.jobs import Ending
@@ -188,6 +190,30 @@ def test_payment_failed_after_succeeded_leaves_the_purchase_completed(shop: Shop
         told.succeeded(), told.failed(seconds=90), told.canceled(seconds=99), again(told.succeeded())
     )
     assert [shop.row(row.id).status, shop.balance(row.user_id)] == ["completed", 1_000]
+
+
+def test_a_refund_and_the_event_that_tells_whose_it_is_wait_for_one_another(
+    shop: Shop, engine: Engine
+) -> None:
+    """Neither sees what the other has not committed: without the payment's lock the refund would be lost."""
+    row = shop.begun()
+    shop.forget_names(row.id)
+    told = told_of(row)
+    refunded, paid = told.charge_refunded(400), told.succeeded()
+    for one in (refunded, paid):
+        shop.receive(one)
+    with engine.connect() as connection, ThreadPoolExecutor(1) as pool:
+        stripe_events.handle(connection, refunded["id"], now=shop.now)
+        credited = pool.submit(
+            shop.in_transaction, lambda c, now: stripe_events.handle(c, paid["id"], now=now)
+        )
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+        try:
+            assert wait_until(lambda: scalar(engine, waiting) == 1, 5)
+        finally:
+            connection.commit()
+        credited.result(10)
+    assert [entry.amount for entry in entries(engine, row.user_id)] == [-400, 1_000]
 
 
 @pytest.mark.parametrize(

@@ -150,6 +150,18 @@ async def test_a_slow_stripe_slows_nothing_else(shop: Shop) -> None:
     assert {reply.status for reply in await buying} == {200}
 
 
+async def test_more_buyers_than_stripe_can_take_hear_it_at_once(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.outside.WAITING_MAX", 2)
+    package = await shop.package()
+    shop.stripe.api.processing_seconds = 0.5
+    replies = await asyncio.gather(*[shop.buy(package, f"user-{n}") for n in range(5)])
+    assert sorted(reply.status for reply in replies) == [200, 200, 503, 503, 503]
+    [refused, *_] = [reply for reply in replies if reply.status == 503]
+    assert (refused.json["code"], refused.headers["Retry-After"]) == ("overloaded", "1")
+
+
 REFUSED_URLS = [
     "https://evil.example/",
     "https://mana.how.evil.example/",
