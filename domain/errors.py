@@ -267,6 +267,12 @@ class AdjustmentTooLarge(Refusal):
         self.ceiling = ceiling
 
 
+class DeadLetterNotFound(Refusal):
+    """There is no such dead letter: somebody else requeued or dropped it, or it went after an hour."""
+
+    code = "dead_letter_not_found"
+
+
 class PurchaseSettled(Refusal):
     """The purchase is completed or cancelled for good: Stripe has nothing to tell of it."""
 

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
+from domain.logins import Login, MalformedLogins, parse_logins
+
 WELL_KNOWN_SERVICE_KEYS: Final = frozenset({"dev-service-key", "changeme", "secret"})
 """Keys printed in examples and in the old service's source; worthless as a secret."""
 
@@ -51,6 +53,8 @@ class Settings:
     web_processes: int
     worker_processes: int
     worker_threads: int
+    ops_users: tuple[Login, ...]
+    ops_adjust_max: int
     log_format: Literal["json", "console"]
     log_level: str
 
@@ -92,6 +96,13 @@ class _Reader:
 
     def flag(self, name: str, default: str) -> bool:
         return self.choice(name, default, ("on", "off")) == "on"
+
+    def logins(self, name: str) -> tuple[Login, ...]:
+        try:
+            return parse_logins(self.text(name, ""))
+        except MalformedLogins as error:
+            self.problems.append(f"{name} {error}")
+            return ()
 
     def service_keys(self, env: str) -> tuple[str, ...]:
         if env == "development":
@@ -149,6 +160,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         web_processes=read.number("WEB_PROCESSES", 1, 1, 64),
         worker_processes=read.number("WORKER_PROCESSES", 1, 1, 64),
         worker_threads=read.number("WORKER_THREADS", 8, 1, 64),
+        ops_users=read.logins("OPS_USERS"),
+        ops_adjust_max=read.number("OPS_ADJUST_MAX", 10_000, 0, 100_000_000),
         log_format=cast(
             "Literal['json', 'console']",
             read.choice("LOG_FORMAT", "console" if env == "development" else "json", ("json", "console")),

@@ -16,11 +16,18 @@ from web.auth import JwksCache, ServiceKeys, TokenVerifier
 from web.bodies import BATCH_BODY_BYTES_MAX
 from web.bridge import Bridge
 from web.frame import add_headers, frame
+from web.heartbeat import beating
 from web.job_waiter import JobWaiter
+from web.operators.queues import dramatiq_queues
+from web.operators.session import operator_sessions
 from web.outside import Outside
 from web.reference import published, published_key
 from web.routes import (
+    admin_jobs,
+    admin_overview,
     admin_packages,
+    admin_payments,
+    admin_people,
     admin_sync,
     gift_page,
     gifts,
@@ -51,6 +58,10 @@ ROOMS: Final = (
     internal_sync.routes,
     admin_packages.routes,
     admin_sync.routes,
+    admin_overview.routes,
+    admin_jobs.routes,
+    admin_payments.routes,
+    admin_people.routes,
     jobs.routes,
     reference.routes,
 )
@@ -95,4 +106,7 @@ def make_app(settings: Settings) -> web.Application:
         await asyncio.to_thread(nudger.close)
 
     app.cleanup_ctx.append(services)
+    app.cleanup_ctx.append(operator_sessions)
+    app.cleanup_ctx.append(dramatiq_queues)
+    app.cleanup_ctx.append(beating)
     return app

@@ -19,6 +19,7 @@ from web.auth import KeysUnavailable, NotAuthenticated
 from web.batches import Overloaded
 from web.bodies import BadRequest, UnreadableBody
 from web.deductions import Outage
+from web.operators.queues_unavailable import QueuesUnavailable
 from web.throttle import TooManyRequests
 
 RETRY_AFTER_SECONDS: Final = 1
@@ -74,6 +75,7 @@ REFUSALS: Final[dict[type[Refusal], Look]] = {
     errors.NotPermitted: Look(403, "Viewers may not act"),
     errors.ReasonMissing: Look(400, "A reason is required"),
     errors.AdjustmentTooLarge: Look(400, "Adjustment is above the ceiling of {ceiling} credits"),
+    errors.DeadLetterNotFound: Look(404, "Dead letter not found"),
     errors.PurchaseSettled: Look(400, "Purchase is settled: there is nothing to ask"),
     UnknownRefusal: Look(400, "The request was refused"),
 }
@@ -164,6 +166,8 @@ def _later(error: TooManyRequests | Overloaded | Outage | KeysUnavailable) -> Wr
             return Wrong(429, "Too many requests", "too_many_requests", headers=headers)
         case Overloaded():
             return _unavailable("Too many requests are waiting", "overloaded")
+        case QueuesUnavailable():
+            return _unavailable("Redis does not answer; jobs are safe in the database", "redis_unavailable")
         case Outage():
             return _unavailable("The database does not answer; try again", "database_unavailable")
         case KeysUnavailable():

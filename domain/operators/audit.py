@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -12,17 +12,23 @@ from sqlalchemy import Connection, select, update
 
 from domain.errors import NotPermitted, ReasonMissing
 from domain.ids import new_id
+from domain.logins import Role
 from domain.operators.rows import PAGE_DEFAULT, all_as, page_size
 from domain.tables import audit
 
-REASON_CHARACTERS_MAX = 500
+REASON_CHARACTERS_MAX: Final = 500
 
-
-class Role(StrEnum):
-    """A viewer sees; an operator acts too."""
-
-    VIEWER = "viewer"
-    OPERATOR = "operator"
+__all__ = [
+    "Action",
+    "AuditFilter",
+    "AuditRecord",
+    "Operator",
+    "Role",
+    "check_may_act",
+    "conclude",
+    "list_audit",
+    "record",
+]
 
 
 class Operator(msgspec.Struct, frozen=True, kw_only=True):
@@ -110,7 +116,7 @@ def record(
     details: dict[str, Any] | None = None,
     now: datetime,
 ) -> UUID:
-    """Write what was done; the record's id.  Raises NotPermitted, ReasonMissing."""
+    """Write what was done; the record's id.  Who may do it, and that they say why, is checked before."""
     audit_id = new_id(now)
     connection.execute(
         audit.insert().values(
@@ -120,7 +126,7 @@ def record(
             action=action.value,
             subject=subject,
             user_id=user_id,
-            reason=check_may_act(by, reason),
+            reason=reason,
             details=details or {},
             outcome=outcome,
         )

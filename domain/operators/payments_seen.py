@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
@@ -57,6 +58,15 @@ class EventFilter(msgspec.Struct, frozen=True, kw_only=True):
     until: datetime | None = None
     offset: int = 0
     limit: int = PAGE_DEFAULT
+
+
+class PurchaseStatus(StrEnum):
+    """How a purchase stands; the database's `transaction_status`."""
+
+    PENDING = "pending"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
 
 
 class PurchaseLine(msgspec.Struct, frozen=True, kw_only=True):

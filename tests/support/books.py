@@ -32,6 +32,7 @@ class Books:
     def everything(self, *, but: Sequence[str] = ()) -> dict[str, tuple[int, str]]:
         """How many rows each table has, and a digest of them: equal before and after when nothing is written."""
         found = {}
+        but = (*but, "ops.heartbeats")  # the service is alive, whatever it is asked
         with psycopg.connect(self.url, autocommit=True) as connection:
             tables = connection.execute(
                 "SELECT schemaname, tablename FROM pg_tables WHERE schemaname = ANY (%s)", (list(SCHEMAS),)

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from domain.jobs import Queue
 from web.answers import ErrorAnswer, PendingAnswer
 from web.openapi.examples import Examples
 from web.openapi.fields import GIFT, JOB, PACKAGE, PURCHASE, RESERVATION
@@ -40,6 +41,7 @@ TAGS: Final[Mapping[str, str]] = {
     "Jobs": "What became of work that was accepted and not waited for.",
     "Stripe": "Where Stripe sends its events.",
     "Admin": "What administrators do.",
+    "Operators": "What administrators see of the service, and how they steer it. Every action is audited.",
     "Health": "Is it alive, is it ready, what does it count.",
     "Reference": "This description of the API.",
 }
@@ -73,6 +75,15 @@ PATH_PARTS: Final[Mapping[str, tuple[str, JsonObject]]] = {
         {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["demo"]},
     ),
     "jobId": ("The job", {"type": "string", "format": "uuid", "examples": [JOB]}),
+    "eventId": ("Stripe's id of the event", {"type": "string", "maxLength": 255, "examples": ["evt_1MtwBw"]}),
+    "queue": (
+        "The queue",
+        {"type": "string", "enum": [queue.value for queue in Queue], "examples": ["money"]},
+    ),
+    "messageId": (
+        "The message",
+        {"type": "string", "examples": ["5f0c8f0e-7a43-4d0a-9e0c-3f5d0f6a2b11"]},
+    ),
     "code": ("The gift's code; its case does not matter", {"type": "string", "examples": ["QX7RM2KD"]}),
     "id": ("Id of the row", {"type": "string", "format": "uuid", "examples": [RESERVATION]}),
 }
@@ -82,6 +93,7 @@ PATH_EXAMPLES: Final[Mapping[tuple[str, str], str]] = {
     ("Gifts", "id"): GIFT,
     ("Credits", "id"): PURCHASE,
     ("Admin", "id"): PACKAGE,
+    ("Operators", "id"): PURCHASE,
 }
 
 IDEMPOTENCY_KEY: Final[JsonObject] = {

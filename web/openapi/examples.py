@@ -36,6 +36,7 @@ TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
     "PendingAnswer": {"status": "pending"},
     "GrantBody": {"amount": 30, "reason": "bug-report", "description": "Thank you"},
     "RefundBody": {"description": "The answer never came"},
+    "AdjustBody": {"idempotencyKey": "ticket-4711"},
     "UseBody": {"description": "AI message", "metadata": {"model": "small"}},
     "HealthAnswer": {"status": "ok"},
     "CreateGiftBody": {"totalCredits": 100, "message": "Enjoy"},

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from domain.jobs import Handler
 from workers.actors import credits as credit_actors
-from workers.actors import gifts, notices, payments, sync, upkeep
+from workers.actors import gifts, notices, operators, payments, sync, upkeep
 from workers.parts import Parts
 
 
 def all_handlers(parts: Parts) -> list[Handler]:
     """One handler for each kind."""
-    rooms = (credit_actors, gifts, payments, sync, notices, upkeep)
+    rooms = (credit_actors, gifts, payments, sync, notices, operators, upkeep)
     return [handler for room in rooms for handler in room.handlers(parts)]

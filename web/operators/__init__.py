@@ -1,0 +1,1 @@
+"""Operators over HTTP: who is signed in, and their pages."""
