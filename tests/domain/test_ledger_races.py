@@ -82,7 +82,7 @@ def test_equal_grants_at_once_to_a_new_person_give_once_and_answer_alike(engine:
 
 def test_equal_keys_at_once_on_a_new_person_take_effect_once_and_answer_alike(engine: Engine) -> None:
     outcomes = at_once(
-        *[lambda: post(engine, give("anna", 5, posting_key="gift:k"), take("anna", 1, posting_key="use:k"))]
+        *[lambda: post(engine, give("anna", 5, posting_key="grant:k"), take("anna", 1, posting_key="use:k"))]
         * CALLERS
     )
     assert Counter(word for outcome in outcomes for word in words(outcome)) == {
