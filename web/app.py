@@ -42,6 +42,7 @@ from web.routes import (
 )
 from web.routes import credits as credits_routes
 from web.routes import purchases as purchase_routes
+from web.routes.ops import add_pages
 from web.routing import Operation, Services, register, services_key
 from web.throttle import Throttle
 
@@ -109,4 +110,5 @@ def make_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(operator_sessions)
     app.cleanup_ctx.append(dramatiq_queues)
     app.cleanup_ctx.append(beating)
+    add_pages(app)
     return app

@@ -1,0 +1,72 @@
+"""Templates to answers: everything escaped, a strict policy for the browser, nothing kept."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+from aiohttp import hdrs, web
+
+from web.operators import assets, charts
+from web.operators.words import FILTERS
+
+CONTENT_SECURITY_POLICY: Final = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self';"
+    " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+"""Our own files and nothing else: no inline script, no inline style, no other host, in nobody's frame."""
+
+HEADERS: Final = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "Cache-Control": "no-store",
+    "Referrer-Policy": "no-referrer",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "X-Robots-Tag": "noindex, nofollow",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+
+FRAGMENT_HEADER: Final = "X-Ops-Fragment"
+"""A page's script asks with it for the live part alone."""
+
+LIVE_BLOCK: Final = "live"
+
+_environment: Final = jinja2.Environment(
+    loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=jinja2.StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_environment.filters.update(FILTERS)
+_environment.globals.update(style_url=assets.STYLE.url, script_url=assets.SCRIPT.url, charts=charts)
+
+
+def page(template: str, facts: dict[str, Any], *, status: int = 200) -> web.Response:
+    """A whole page."""
+    now = datetime.now(UTC).isoformat(timespec="milliseconds")
+    text = _environment.get_template(template).render({"page_now": now, **facts})
+    return web.Response(
+        text=text, status=status, content_type="text/html", charset="utf-8", headers=dict(HEADERS)
+    )
+
+
+def fragment(template: str, facts: dict[str, Any], request: web.Request) -> web.Response:
+    """The live part of a page: 304 for a reader who has just this."""
+    loaded = _environment.get_template(template)
+    context = loaded.new_context(facts)
+    text = "".join(loaded.blocks[LIVE_BLOCK](context))
+    etag = f'"{hashlib.sha256(text.encode()).hexdigest()[:32]}"'
+    headers = {**HEADERS, hdrs.ETAG: etag}
+    if request.headers.get(hdrs.IF_NONE_MATCH) == etag:
+        return web.Response(status=304, headers=headers)
+    return web.Response(text=text, content_type="text/html", charset="utf-8", headers=headers)
+
+
+def is_fragment(request: web.Request) -> bool:
+    """Whether the live part alone was asked for."""
+    return FRAGMENT_HEADER in request.headers

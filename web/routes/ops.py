@@ -1,0 +1,60 @@
+"""The operators' pages, under /ops.  They are for people: programs have the same under /api/v1/admin."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+from web.operators import assets
+from web.operators.pages import AnyHandler, open_page, page
+from web.operators.speed import sampling
+from web.operators.views import acting, books, jobs, overview, payments, people, queues, signing
+from web.operators.views.overview import Overviews, overviews_key
+
+PREFIX: Final = "/ops"
+
+ID: Final = "{id:[0-9a-fA-F-]{32,36}}"
+
+PAGES: Final[tuple[tuple[str, str, AnyHandler], ...]] = (
+    ("GET", "/sign-in", open_page(signing.form)),
+    ("POST", "/sign-in", open_page(signing.sign_in)),
+    ("POST", "/sign-out", page(signing.sign_out, viewers_may_post=True)),
+    ("GET", "", page(overview.overview)),
+    ("GET", "/jobs", page(jobs.jobs)),
+    ("GET", f"/jobs/{ID}", page(jobs.job)),
+    ("GET", "/queues", page(queues.queues)),
+    ("GET", "/queues/letter", page(queues.letter)),
+    ("POST", "/queues/letter", page(queues.handle_letter)),
+    ("GET", "/purchases", page(payments.purchases)),
+    ("GET", f"/purchases/{ID}", page(payments.purchase)),
+    ("GET", "/events", page(payments.events)),
+    ("GET", "/events/one", page(payments.event)),
+    ("GET", "/people", page(people.people)),
+    ("GET", "/person", page(people.person)),
+    ("GET", "/subscriptions", page(books.subscriptions)),
+    ("GET", "/ledger", page(books.ledger)),
+    ("GET", "/audit", page(books.audit)),
+    ("POST", "/export", page(books.export, viewers_may_post=True)),
+    ("GET", "/do/{action}", page(acting.ask)),
+    ("POST", "/do/{action}", page(acting.do)),
+)
+"""Whose post changes something is refused to viewers; an export changes nothing."""
+
+
+def add_pages(app: web.Application) -> None:
+    """Make the application serve the pages; to be called after its other signals and contexts were added."""
+    app[overviews_key] = Overviews()
+    app.router.add_get(f"{PREFIX}/static/{{name}}", assets.serve)
+    for method, path, handler in PAGES:
+        add = app.router.add_get if method == "GET" else app.router.add_post
+        add(PREFIX + path, handler)
+    app.on_response_prepare.append(_keep_to_ourselves)
+    app.cleanup_ctx.append(sampling)
+
+
+async def _keep_to_ourselves(request: web.Request, response: web.StreamResponse) -> None:
+    """Apps may call the service from their own pages, but none of them reads an operator's."""
+    if request.path == PREFIX or request.path.startswith(f"{PREFIX}/"):
+        for name in ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"):
+            response.headers.pop(name, None)
