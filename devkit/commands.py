@@ -127,6 +127,13 @@ def _packages(arguments: list[str]) -> int:
         return run_module("domain.packages", *(arguments or ["list"]), DATABASE_URL=url)
 
 
+def _admin(arguments: list[str]) -> int:
+    if not arguments or {"--help", "hash-password"} & set(arguments):
+        return run_module("domain.operators", *arguments)
+    with database_url() as url:
+        return run_module("domain.operators", *arguments, DATABASE_URL=url)
+
+
 def _invariants(arguments: list[str]) -> int:
     if arguments:
         return run_module("domain.invariants", *arguments[1:], DATABASE_URL=arguments[0])
@@ -184,6 +191,7 @@ COMMANDS: dict[str, Command] = {
         "[upgrade|downgrade REV|stamp REV]", "bring the database to the newest schema", _migrate
     ),
     "packages": Command("[list|add|change|deactivate|seed]", "what credits are sold for", _packages),
+    "admin": Command("[COMMAND] [--json]", "what operators see and do; alone it lists the commands", _admin),
     "invariants": Command("[DATABASE_URL]", "check the facts that must hold in the books", _invariants),
     "test": Command("[PYTEST ARGUMENTS]", "run the tests", _test),
     "check": Command("[--only STEP]", "run what CI runs", _check),
