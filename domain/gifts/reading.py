@@ -10,7 +10,7 @@ from sqlalchemy import Connection, select
 
 from domain.errors import GiftCodeNotFound
 from domain.gifts.codes import TYPED_CHARACTERS_MAX, normal_code
-from domain.gifts.rows import gifts_waiting_for, gifts_where, read_gifts
+from domain.gifts.rows import gifts_waiting_for, gifts_where, read_gifts, shown
 from domain.gifts.types import Gift, GiftStatus, ReceivedGift, RedemptionStatus
 from domain.tables import gift_codes, gift_redemptions
 
@@ -83,5 +83,4 @@ def received_by(connection: Connection, user_id: str, *, limit: int, offset: int
         .limit(min(limit, GIFTS_PER_PAGE_MAX))
         .offset(offset)
     )
-    rows = connection.execute(query).mappings()
-    return [msgspec.convert({str(name): value for name, value in row.items()}, ReceivedGift) for row in rows]
+    return [msgspec.convert(shown(row), ReceivedGift) for row in connection.execute(query).mappings()]

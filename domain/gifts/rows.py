@@ -9,9 +9,9 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Connection, RowMapping, Select, literal_column, or_, select, update
 
-from domain.gifts.codes import normal_address
+from domain.gifts.codes import normal_address, public_name
 from domain.gifts.types import Gift, GiftStatus, GiftType
 from domain.ids import new_id
 from domain.ledger import CountsAs, EntryType, Posting
@@ -43,8 +43,13 @@ def gifts_waiting_for(email: str, *, now: datetime) -> Select[Any]:
 
 def read_gifts(connection: Connection, query: Select[Any]) -> list[Gift]:
     """The gifts that a query finds."""
-    rows = connection.execute(query).mappings()
-    return [msgspec.convert({str(name): value for name, value in row.items()}, Gift) for row in rows]
+    return [msgspec.convert(shown(row), Gift) for row in connection.execute(query).mappings()]
+
+
+def shown(row: RowMapping) -> dict[str, Any]:
+    """The row as a dictionary, its `creator_name` no address: the old service wrote the creator's there."""
+    plain = {str(name): value for name, value in row.items()}
+    return {**plain, "creator_name": public_name(plain["creator_name"])}
 
 
 def end(connection: Connection, ids: Sequence[UUID], status: GiftStatus, *, now: datetime) -> None:

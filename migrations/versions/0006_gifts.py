@@ -1,6 +1,5 @@
-"""Gifts: addresses compared without case, names that are no addresses, and the look-ups that gifts need.
+"""Gifts: addresses compared without case, and the look-ups that gifts need.
 
-The old service wrote the creator's whole address where the receivers read a name: the part before `@` stays.
 A gift that it gave away and left active (two redeemed it at once) is depleted, not there to be taken again.
 
 Locks: gifts.gift_codes is updated, under a lock that lets nobody else write it until it commits.
@@ -18,8 +17,6 @@ depends_on = None
 FORWARD = """
 ALTER TABLE gifts.gift_codes ADD target_address text;
 UPDATE gifts.gift_codes SET target_address = lower(btrim(target_email)) WHERE target_email IS NOT NULL;
-UPDATE gifts.gift_codes SET creator_name = nullif(btrim(split_part(creator_name, '@', 1)), '')
-WHERE creator_name LIKE '%@%';
 UPDATE gifts.gift_codes g SET status = 'depleted', redeemed = 1
 WHERE status = 'active' AND (redeemed > 0 OR EXISTS (
     SELECT FROM gifts.gift_redemptions r WHERE r.gift_code_id = g.id AND r.status = 'success'));
@@ -39,7 +36,7 @@ ALTER TABLE gifts.gift_codes DROP target_address;
 
 
 def upgrade() -> None:
-    """Add the folded address, and the indexes; mend names and states."""
+    """Add the folded address, and the indexes; mend states."""
     op.execute(FORWARD)
 
 

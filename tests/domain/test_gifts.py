@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 from sqlalchemy import Engine
@@ -46,9 +45,11 @@ def rich(engine: Engine) -> Engine:
     return engine
 
 
-def figures(engine: Engine, user_id: str) -> tuple[Decimal, Decimal, Decimal]:
+def figures(engine: Engine, user_id: str) -> tuple[int, int, int]:
+    """Balance, total earned and total spent: whole, as gifts are."""
     found = balance(engine, user_id)
-    return found.balance, found.total_earned, found.total_spent
+    assert all(one == int(one) for one in (found.balance, found.total_earned, found.total_spent))
+    return int(found.balance), int(found.total_earned), int(found.total_spent)
 
 
 def test_the_creator_pays_at_once_in_one_entry(rich: Engine) -> None:
@@ -333,3 +334,23 @@ def test_a_personalized_gift_of_the_old_service_is_its_addresss_alone(engine: En
     with pytest.raises(GiftReservedForAnother):
         redeem(engine, "K7QXZ2", email="cleo@x.com")
     redeem(engine, "K7QXZ2", email="ben@x.com")
+
+
+def test_an_address_that_the_old_service_wrote_as_a_name_is_shown_to_nobody(engine: Engine) -> None:
+    old_gift(
+        engine,
+        creator_name="olga@example.com",
+        target_email="ben@x.com",
+        target_address="ben@x.com",
+        type="personalized",
+    )
+    with engine.connect() as connection:
+        names = [
+            gifts.look_up(connection, "K7QXZ2", now=NOW).creator_name,
+            *(gift.creator_name for gift in gifts.created_by(connection, "olga", limit=5, offset=0, now=NOW)),
+            *(gift.creator_name for gift in gifts.pending_for(connection, "ben@x.com", now=NOW)),
+        ]
+    names.append(redeem(engine, "K7QXZ2", email="ben@x.com").gift.creator_name)
+    with engine.connect() as connection:
+        names += [one.creator_name for one in gifts.received_by(connection, "ben", limit=5, offset=0)]
+    assert names == ["olga"] * 5

@@ -81,9 +81,7 @@ def expire_due(engine: Engine, *, now: datetime = OVER) -> int:
 def attempts(engine: Engine) -> list[tuple[str, str]]:
     """Who tried to redeem, and what came of it, sorted."""
     with engine.connect() as connection:
-        rows = connection.execute(
-            text("SELECT redeemer_user_id, status::text FROM gifts.gift_redemptions")
-        )
+        rows = connection.execute(text("SELECT redeemer_user_id, status::text FROM gifts.gift_redemptions"))
         return sorted((row[0], row[1]) for row in rows)
 
 

@@ -36,6 +36,9 @@ HEADERS: Final = {
     "X-Robots-Tag": "noindex, nofollow",
 }
 
+NAME_CHARACTERS_MAX: Final = 60
+"""A longer name is cut: nobody is called so, and the page is about the gift."""
+
 _environment: Final = jinja2.Environment(
     loader=jinja2.FileSystemLoader(HERE / "templates"),
     autoescape=True,
@@ -113,7 +116,7 @@ def _without_gift(outcome: Outcome, texts: Texts, app_url: str) -> View:
 
 
 def _of_gift(gift: Gift, texts: Texts, app_url: str) -> View:
-    name = gift.creator_name or texts.somebody
+    name = _shortened(gift.creator_name) if gift.creator_name else texts.somebody
     amount = _credits(gift.total_credits, texts)
     if gift.status is not GiftStatus.ACTIVE:
         headline, advice = texts.ended[gift.status]
@@ -143,6 +146,10 @@ def _of_gift(gift: Gift, texts: Texts, app_url: str) -> View:
         until="" if gift.expires_at is None else texts.until.format(date=_date(gift.expires_at, texts)),
         until_iso="" if gift.expires_at is None else gift.expires_at.isoformat(),
     )
+
+
+def _shortened(name: str) -> str:
+    return name if len(name) <= NAME_CHARACTERS_MAX else name[: NAME_CHARACTERS_MAX - 1] + "…"
 
 
 def _credits(count: int, texts: Texts) -> str:

@@ -43,10 +43,11 @@ ENGLISH: Final = Texts(
     credits_one="1 credit",
     credits_many="{count} credits",
     redeem="Redeem in the app",
-    how="Sign in or register there, and the credits are yours.",
+    how="Sign in or register in the app, and the credits are yours.",
     code="Your code",
     until="Good until {date}",
-    reserved="This gift is reserved for one e-mail address. Sign in with the address that its link was sent to.",
+    reserved="Only the person whose e\N{NON-BREAKING HYPHEN}mail address the giver named can redeem this gift. "
+    "Sign in with that address.",
     ended={
         GiftStatus.DEPLETED: ("This gift was redeemed", "A gift can be redeemed once, and this one was."),
         GiftStatus.EXPIRED: (
@@ -76,11 +77,11 @@ GERMAN: Final = Texts(
     credits_one="1 Credit",
     credits_many="{count} Credits",
     redeem="In der App einlösen",
-    how="Melde dich dort an oder registriere dich, dann gehören die Credits dir.",
+    how="Melde dich in der App an oder registriere dich, dann gehören die Credits dir.",
     code="Dein Code",
     until="Gültig bis {date}",
-    reserved="Dieses Geschenk ist für eine bestimmte E-Mail-Adresse reserviert. "
-    "Melde dich mit der Adresse an, an die der Link ging.",
+    reserved="Dieses Geschenk kann nur einlösen, wessen E\N{NON-BREAKING HYPHEN}Mail\N{NON-BREAKING HYPHEN}Adresse "
+    "dafür genannt wurde. Melde dich mit dieser Adresse an.",
     ended={
         GiftStatus.DEPLETED: (
             "Dieses Geschenk wurde eingelöst",
