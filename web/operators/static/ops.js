@@ -9,7 +9,7 @@
     const past = Math.abs(seconds);
     const said = past < 60 ? `${Math.round(past)} s`
       : past < 3600 ? `${Math.round(past / 60)} min`
-      : past < 86400 ? `${Math.floor(past / 3600)} h ${Math.round((past % 3600) / 60)} min`
+      : past < 86400 ? `${Math.floor(past / 3600)} h ${Math.floor((past % 3600) / 60)} min`
       : `${Math.round(past / 86400)} d`;
     return seconds < 0 ? `in ${said}` : `${said} ago`;
   };
