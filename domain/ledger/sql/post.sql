@@ -25,7 +25,9 @@
 -- what was committed before it began (READ COMMITTED): so keys used by a transaction that held the lock
 -- before us are seen.  A balance that came into being after that is seen too, but nobody's lock is on it:
 -- only those in `locked` count.  The planner settings keep to index look-ups, which are right for any list this
--- short; a plan made while the tables were empty would otherwise scan them for ever.
+-- short; a plan made while the tables were empty would otherwise scan them for ever.  One made while they
+-- were known to be small would read the whole index instead: hence ANY (ARRAY …) and OFFSET 0 below, which
+-- leave the planner no other way than looking up each person.
 CREATE OR REPLACE FUNCTION credits.post(
     postings json,
     posted_at timestamptz,
@@ -88,7 +90,7 @@ BEGIN
     ELSE
         locked := ARRAY(
             SELECT b.user_id FROM credits.balances b
-            WHERE b.user_id IN (SELECT p.user_id FROM json_to_recordset(postings) AS p(user_id text))
+            WHERE b.user_id = ANY (ARRAY(SELECT p.user_id FROM json_to_recordset(postings) AS p(user_id text)))
             ORDER BY b.user_id FOR NO KEY UPDATE);
     END IF;
 
@@ -105,7 +107,7 @@ BEGIN
                 user_id text, amount numeric, held_change numeric, counts_as text, may_overdraw boolean,
                 posting_key text)
         ) WITH ORDINALITY AS p(user_id, amount, held_change, counts_as, may_overdraw, posting_key, position)
-        LEFT JOIN credits.balances b ON b.user_id = p.user_id
+        LEFT JOIN LATERAL (SELECT * FROM credits.balances b WHERE b.user_id = p.user_id OFFSET 0) b ON true
         LEFT JOIN credits.transactions e ON e.user_id = p.user_id AND e.posting_key = p.posting_key
         ORDER BY p.user_id, p.position
     LOOP
