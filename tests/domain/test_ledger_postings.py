@@ -210,6 +210,12 @@ def test_another_persons_key_is_another_key(engine: Engine) -> None:
     assert balance(engine, "ben").balance == 9
 
 
+def test_another_persons_key_is_another_key_within_a_list(engine: Engine) -> None:
+    post(engine, give("anna", 10), give("ben", 10))
+    in_turn = [take(user_id, 1, posting_key="use:k") for user_id in ("ben", "anna", "ben", "anna")]
+    assert words(post(engine, *in_turn)) == ["posted", "posted", "replayed", "replayed"]
+
+
 def test_another_operations_key_is_another_key(engine: Engine) -> None:
     post(engine, give("anna", 10), take("anna", 5))
     refund = give("anna", 1, type=EntryType.REFUND, counts_as=CountsAs.RETURNED, posting_key="refund:k")

@@ -191,7 +191,8 @@ ODD = """
         ('zero', 'grant', 'completed', 10, 0, 10, 'x', 'x', NULL, NULL, '2025-01-01'),
         ('zero', 'gift', 'completed', 0, 10, 10, 'x', 'x', NULL, NULL, '2025-01-02'),
         ('long-key', 'grant', 'completed', 10, 0, 10, 'x', 'x', NULL, NULL, '2025-01-01'),
-        ('long-key', 'usage', 'completed', -1, 10, 9, 'x', 'x', NULL, repeat('€', 4000), '2025-01-02'),
+        ('long-key', 'usage', 'completed', -1, 10, 9, 'x', 'x', NULL,
+            (SELECT string_agg(md5(n::text), '') FROM generate_series(1, 200) n), '2025-01-02'),
         ('biggest', 'grant', 'completed', 2147483647, 0, 2147483647, 'x', 'x', NULL, NULL, '2025-01-01')
 """
 HOLDS = """
@@ -246,7 +247,7 @@ GIFTS = """
     INSERT INTO gifts.gift_codes (id, code, short_url, creator_id, creator_name, total_credits, redeemed, type,
                                   status, target_email, message, expires_at, reservation_transaction_id) VALUES
         ('00000000-0000-4000-8000-000000000041', 'ABC234', 'https://mana.how/g/ABC234', 'giver',
-            'giver@example.com', 20, 1, 'simple', 'depleted', NULL, NULL, NULL, '00000000-0000-4000-8000-000000000032'),
+            'Giver', 20, 1, 'simple', 'depleted', NULL, NULL, NULL, '00000000-0000-4000-8000-000000000032'),
         ('00000000-0000-4000-8000-000000000042', 'XYZ789', NULL, 'giver', NULL, 30, 0, 'personalized', 'active',
             'Anna@Example.com', 'hello', '2099-01-01', '00000000-0000-4000-8000-000000000033'),
         ('00000000-0000-4000-8000-000000000043', 'OLD222', NULL, 'giver', NULL, 5, 0, 'simple', 'cancelled', NULL,
