@@ -45,6 +45,9 @@ INSERT INTO credits.transactions (id, user_id, type, status, amount, balance_bef
 INSERT INTO credits.balances (user_id, balance, total_earned, total_spent, version)
     SELECT user_id, sum(amount), sum(amount) FILTER (WHERE type = 'purchase'),
            -sum(amount) FILTER (WHERE type <> 'purchase'), max(version) FROM e GROUP BY user_id;
+INSERT INTO credits.usage_stats (user_id, app_id, credits_used, date, is_rolled_up)
+    SELECT user_id, app_id, -sum(amount), date_trunc('day', created_at, 'UTC'), true
+    FROM credits.transactions WHERE type = 'usage' GROUP BY 1, 2, 4;
 INSERT INTO credits.stripe_customers (user_id, stripe_customer_id, email)
     SELECT user_id, 'cus_large' || n, user_id || '@example.com' FROM p;
 """
