@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
@@ -214,6 +215,16 @@ def test_a_refund_and_the_event_that_tells_whose_it_is_wait_for_one_another(
             connection.commit()
         credited.result(10)
     assert [entry.amount for entry in entries(engine, row.user_id)] == [-400, 1_000]
+
+
+def test_a_cancelled_payment_is_cancelled_in_every_order(shop: Shop) -> None:
+    for order in itertools.permutations(("failed", "canceled", "processing")):
+        row = shop.ordered()
+        told = told_of(row)
+        shop.deliver(*[getattr(told, name)() for name in order])
+        assert shop.row(row.id).status == "cancelled", order
+        shop.deliver(told.succeeded())
+        assert shop.balance(row.user_id) == 1_000
 
 
 @pytest.mark.parametrize(
