@@ -18,7 +18,7 @@ from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
 from prometheus_client import Counter
 from redis import RedisError
-from redis.asyncio import BlockingConnectionPool
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -36,14 +36,16 @@ MISSED: Final = RateLimitItemPerHour(200, namespace="missed")
 """Unknown codes of an address, and of a user.  Those under way when the minute's are used up are answered,
 and counted: so this holds for whoever asks in bursts, and for long."""
 
-REDIS_SECONDS_MAX: Final = 0.1
-"""How long one answer of Redis may take; it takes a fifth of a millisecond, longer while we are busy ourselves."""
+REDIS_SECONDS_MAX: Final = 0.25
+"""How long one answer of Redis may take; it takes a fifth of a millisecond, far longer on a machine that is
+short of processors, and counting alone for that would let a guesser begin anew."""
 
-REQUEST_SECONDS_MAX: Final = 0.25
-"""How long all answers may take that one request needs: four, or eight when the code is unknown."""
+REQUEST_SECONDS_MAX: Final = 0.5
+"""How long all answers may take that one request needs: four, or eight when the code is unknown.  Only those
+under way at the moment when Redis falls silent wait for so long."""
 
 REDIS_REST_SECONDS: Final = 5.0
-"""How long Redis is left alone after it failed; then one request tries it again."""
+"""How often a Redis that failed is asked, beside the requests, whether it is back."""
 
 REDIS_CONNECTIONS_MAX: Final = 8
 
@@ -82,7 +84,7 @@ class Throttle:
     """Counts, and refuses.  `clock` gives seconds that pass, for the rest that Redis is given."""
 
     def __init__(self, redis_url: str, *, clock: Callable[[], float] = time.monotonic) -> None:
-        self._pool = BlockingConnectionPool.from_url(
+        self._pool: BlockingConnectionPool = BlockingConnectionPool.from_url(
             redis_url,
             max_connections=REDIS_CONNECTIONS_MAX,
             timeout=REQUEST_SECONDS_MAX,
@@ -99,10 +101,14 @@ class Throttle:
         self._alone = FixedWindowRateLimiter(MemoryStorage())
         self._clock = clock
         self._is_down = False
-        self._try_again_at = 0.0
+        self._ask_again_at = 0.0
+        self._asking: asyncio.Task[None] | None = None
 
     async def close(self) -> None:
         """Disconnect."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.wait([self._asking])
         await self._pool.disconnect()
 
     async def admit(self, client: Client) -> None:
@@ -118,30 +124,38 @@ class Throttle:
         await self._counted(lambda limiter: _count_miss(limiter, client))
 
     async def _counted(self, count: Callable[[FixedWindowRateLimiter], Awaitable[T]]) -> T:
-        if not self._is_down or self._may_try():
+        if self._is_down:
+            self._ask_now_and_then()
+        else:
             try:
                 async with asyncio.timeout(REQUEST_SECONDS_MAX):
-                    result = await count(self._shared)
+                    return await count(self._shared)
             except (RedisError, OSError) as error:  # a TimeoutError is an OSError
                 self._rest(error)
-            else:
-                self._is_down = False
-                return result
         ALONE.inc()
         return await count(self._alone)
-
-    def _may_try(self) -> bool:
-        now = self._clock()
-        if now < self._try_again_at:
-            return False
-        self._try_again_at = now + REDIS_REST_SECONDS  # this request tries, and no other waits with it
-        return True
 
     def _rest(self, error: Exception) -> None:
         if not self._is_down:
             log.warning("throttle_counts_alone", error=type(error).__name__)
         self._is_down = True
-        self._try_again_at = self._clock() + REDIS_REST_SECONDS
+        self._ask_again_at = self._clock() + REDIS_REST_SECONDS
+
+    def _ask_now_and_then(self) -> None:
+        """Ask whether Redis is back, so that no request waits for the answer."""
+        now = self._clock()
+        if now >= self._ask_again_at and (self._asking is None or self._asking.done()):
+            self._ask_again_at = now + REDIS_REST_SECONDS
+            self._asking = asyncio.get_running_loop().create_task(self._ask())
+
+    async def _ask(self) -> None:
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS_MAX):
+                await Redis(connection_pool=self._pool).ping()
+        except (RedisError, OSError):
+            return  # it is still down: the log said so
+        self._is_down = False
+        log.info("throttle_counts_in_redis_again")
 
 
 async def _admit(limiter: FixedWindowRateLimiter, client: Client) -> tuple[str, int] | None:
