@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 import pytest
 from aiohttp import web
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from simulators import serving
 from simulators.stripe import DEFAULT_SECRET, StripeSimulator
@@ -23,7 +23,6 @@ from tests.support.service import Service, serving_in_this_loop, working
 from tests.web.shop import WEBHOOKS, Shop
 
 PAGE = Path(__file__).parent / "shop.html"
-CHROMIUM = "/usr/bin/chromium"
 SHOTS = os.environ.get("BROWSER_SHOTS")
 WAIT_MS = 10_000
 
@@ -53,14 +52,14 @@ class Visit:
 
 
 @pytest.fixture
-async def visit(database_url: str, redis_url: str) -> AsyncIterator[Visit]:
+async def visit(browser: Browser, database_url: str, redis_url: str) -> AsyncIterator[Visit]:
     app = web.Application()
 
     async def answer(_: web.Request) -> web.FileResponse:
         return web.FileResponse(PAGE)
 
     app.router.add_get("/", answer)
-    async with serving.in_this_loop(app) as app_url, async_playwright() as playwright:
+    async with serving.in_this_loop(app) as app_url:
         with StripeSimulator(retry_seconds=0.1).on_a_thread() as stripe, working(database_url, redis_url):
             more = {
                 "CORS_ORIGINS": app_url,
@@ -71,12 +70,11 @@ async def visit(database_url: str, redis_url: str) -> AsyncIterator[Visit]:
             async with serving_in_this_loop(database_url, redis_url, more=more) as service:
                 stripe.send_webhooks_to(service.url + WEBHOOKS)
                 await Shop(service, stripe).package()
-                browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
                 page = await browser.new_page(viewport={"width": 900, "height": 640})
                 facts = json.dumps({"api": service.url, "token": service.auth.mint("anna")})
                 await page.goto(f"{app_url}/#{quote(facts)}")
                 yield Visit(page, stripe, service)
-                await browser.close()
+                await page.close()
                 stripe.send_webhooks_to("")
 
 

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from domain.gifts.codes import new_code
 from tests.support.service import serving_in_this_loop
 from tests.web.giving import Giving
 from web.throttle import MISSES_PER_MINUTE
 
-CHROMIUM = "/usr/bin/chromium"
 SHOTS = os.environ.get("BROWSER_SHOTS")
 DESK = {"width": 1280, "height": 800}
 PHONE = {"width": 360, "height": 740}
@@ -56,15 +55,11 @@ class Visit:
 
 
 @pytest.fixture
-async def visit(database_url: str, redis_url: str) -> AsyncIterator[Visit]:
-    async with (
-        serving_in_this_loop(database_url, redis_url, more={"APP_URL": "https://app.example.com"}) as service,
-        async_playwright() as playwright,
-    ):
+async def visit(browser: Browser, database_url: str, redis_url: str) -> AsyncIterator[Visit]:
+    more = {"APP_URL": "https://app.example.com"}
+    async with serving_in_this_loop(database_url, redis_url, more=more) as service:
         (await service.grant("anna", 20_000)).ok()
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield Visit(browser, Giving(service))
-        await browser.close()
 
 
 async def test_a_gift_says_who_gives_how_much_and_where_to_go(visit: Visit) -> None:

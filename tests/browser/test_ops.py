@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 from dramatiq.common import current_millis
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from domain.jobs import job_details
 from domain.nudge import AddedJob
 from nudges.broker import make_broker, message_for
 from tests.browser import large_books
-from tests.browser.test_checkout import CHROMIUM, WAIT_MS
+from tests.browser.test_checkout import WAIT_MS
 from tests.support.ops_pages import LOGINS, PASSWORD, failed_job, in_database
 from tests.support.service import Service, serving_in_this_loop
 
@@ -57,15 +57,11 @@ class Desk:
 
 
 @pytest.fixture
-async def desk(database_url: str, redis_url: str) -> AsyncIterator[Desk]:
+async def desk(browser: Browser, database_url: str, redis_url: str) -> AsyncIterator[Desk]:
     if IS_LARGE:
         large_books.fill(database_url)
-    async with (
-        serving_in_this_loop(database_url, redis_url, more=LOGINS) as service,
-        async_playwright() as playwright,
-    ):
+    async with serving_in_this_loop(database_url, redis_url, more=LOGINS) as service:
         await service.grant("sam", 10)
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = await browser.new_page(viewport={"width": 1280, "height": 800})
         said: list[str] = []
         page.on("pageerror", lambda error: said.append(str(error)))
@@ -73,7 +69,7 @@ async def desk(database_url: str, redis_url: str) -> AsyncIterator[Desk]:
         desk = Desk(page, service, said)
         await desk.sign_in()
         yield desk
-        await browser.close()
+        await page.close()
         assert not said
 
 

@@ -32,7 +32,8 @@ def assert_overloaded(reply: Reply) -> None:
 
 @pytest.fixture
 def small_queues(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Queues that are full with fewer requests than a test can send."""
+    """Queues that are full with fewer requests than a test can send, and a wait for locks longer than a test."""
+    monkeypatch.setattr(bridge, "LOCK_SECONDS_MAX", 60)
     monkeypatch.setattr(bridge, "DEDUCTIONS_WAITING_MAX", 20)
     monkeypatch.setattr(bridge, "READS_WAITING_MAX", 20)
     monkeypatch.setattr(bridge, "CALLERS_BATCHES_WAITING_MAX", 5)
@@ -47,7 +48,7 @@ async def crowd(
     replies: list[Reply] = []
     with locked(service, "anna"):
         sent = [asyncio.ensure_future(request()) for _ in range(count)]
-        done, _ = await asyncio.wait(sent, timeout=0.5)
+        done, _ = await asyncio.wait(sent, timeout=30, return_when=asyncio.FIRST_COMPLETED)
         assert done, "nobody was refused while the others wait"
         for task in done:
             assert_overloaded(task.result())

@@ -1,0 +1,29 @@
+"""The browser: Debian's Chromium or another of its kind, found on the machine."""
+
+import os
+import shutil
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser, async_playwright
+
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    """A headless browser of the test's own.
+
+    Where there is none the test is skipped, by name and with what to install; `BROWSER_TESTS=required`, as CI sets,
+    makes that a failure.
+    """
+    found = next(filter(None, map(shutil.which, PROGRAMS)), None)
+    if found is None:
+        missing = "no Chromium on this machine: `apt-get install chromium` and these tests run too"
+        if os.environ.get("BROWSER_TESTS") == "required":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    async with async_playwright() as playwright:
+        running = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield running
+        await running.close()
