@@ -16,7 +16,8 @@ from sqlalchemy.schema import CreateSchema
 from domain.database import make_engine
 from domain.ledger.post import POST_FUNCTION_DIGEST
 from domain.tables import metadata
-from migrations.config import alembic_config, head_revision
+from migrations.config import alembic_config
+from migrations.revisions import head_revision
 from tests.migrations.old_service import TABLES, run_migrations
 
 REVISIONS = [
