@@ -18,6 +18,9 @@ from domain.tables import audit
 
 REASON_CHARACTERS_MAX: Final = 500
 
+NO_REASON: Final = "none was given"
+"""Where the contract's callers, and a command line's, may leave the reason out."""
+
 __all__ = [
     "Action",
     "AuditFilter",
@@ -65,6 +68,9 @@ class Action(StrEnum):
     REQUEUE_DEAD_LETTER = "requeue_dead_letter"
     DROP_DEAD_LETTER = "drop_dead_letter"
     EXPORT_ENTRIES = "export_entries"
+    CREATE_PACKAGE = "create_package"
+    CHANGE_PACKAGE = "change_package"
+    DEACTIVATE_PACKAGE = "deactivate_package"
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):

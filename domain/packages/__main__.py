@@ -1,4 +1,4 @@
-"""`python -m domain.packages list | add | change | deactivate | seed`, on DATABASE_URL."""
+"""`python -m domain.packages list | add | change | deactivate | seed`, on DATABASE_URL; changes are audited."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from sqlalchemy import Connection
 from domain import packages
 from domain.database import make_engine, transaction
 from domain.errors import Refusal
+from domain.operators import shelving
+from domain.operators.audit import NO_REASON
+from domain.operators.shell.frame import whoever_types
 from domain.packages import (
     CREDITS_MAX,
     PRICE_EURO_CENTS_MAX,
@@ -44,6 +47,7 @@ def main(arguments: list[str]) -> int:
 
 
 def _run(connection: Connection, options: argparse.Namespace, now: datetime) -> list[Package]:
+    by = whoever_types()
     match options.command:
         case "add":
             new = NewPackage(
@@ -54,7 +58,8 @@ def _run(connection: Connection, options: argparse.Namespace, now: datetime) -> 
                 stripe_price_id=options.stripe_price,
                 sort_order=options.sort_order or 0,
             )
-            return [packages.create(connection, new, now=now)]
+            reason = options.reason
+            return [shelving.create_package(connection, new, by=by, reason=reason, now=now)]
         case "change":
             changes = Changes(
                 name=options.name,
@@ -65,9 +70,15 @@ def _run(connection: Connection, options: argparse.Namespace, now: datetime) -> 
                 sort_order=options.sort_order,
                 active=True if options.activate else None,
             )
-            return [packages.change(connection, options.id, changes, now=now)]
+            changed = shelving.change_package(
+                connection, options.id, changes, by=by, reason=options.reason, now=now
+            )
+            return [changed]
         case "deactivate":
-            return [packages.deactivate(connection, options.id, now=now)]
+            changed = shelving.deactivate_package(
+                connection, options.id, by=by, reason=options.reason, now=now
+            )
+            return [changed]
         case "seed":
             packages.seed(connection, now=now)
     return packages.all_packages(connection)
@@ -122,6 +133,8 @@ def _parser() -> argparse.ArgumentParser:
     deactivate = commands.add_parser("deactivate", help="take one off the shelf")
     for command in (change, deactivate):
         command.add_argument("id", type=UUID)
+    for command in (add, change, deactivate):
+        command.add_argument("--reason", default=NO_REASON, help="why, for the audit")
     return parser
 
 

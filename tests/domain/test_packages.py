@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Engine
 
-from domain import packages
+from domain import operators, packages
 from domain.database import transaction
 from domain.packages.__main__ import main
 from tests.support.ledger import NOW
@@ -56,3 +56,21 @@ def test_the_command_refuses_what_is_out_of_bounds(run: Run, option: str, value:
     wanted = {"--name": "Pack", "--credits": 300, "--price": 250, option: value}
     with pytest.raises(SystemExit):
         run("add", *[part for pair in wanted.items() for part in pair])
+
+
+def test_the_commands_changes_are_in_the_audit(run: Run, engine: Engine) -> None:
+    assert run("add", "--name", "Pack", "--credits", 300, "--price", 250) == 0
+    with transaction(engine) as connection:
+        [package] = packages.all_packages(connection)
+    assert run("change", package.id, "--price", 260, "--reason", "a sale") == 0
+    assert run("deactivate", package.id, "--reason", "it is over") == 0
+    assert run("change", package.id, "--stripe-price", "price_1", "--price", 49_000_000) == 0
+    with transaction(engine) as connection:
+        records = operators.list_audit(connection, operators.AuditFilter(subject=str(package.id)))
+    assert all(record.actor.startswith("shell:") for record in records)
+    assert [(record.action, record.reason) for record in reversed(records)] == [
+        ("create_package", "none was given"),
+        ("change_package", "a sale"),
+        ("deactivate_package", "it is over"),
+        ("change_package", "none was given"),
+    ]

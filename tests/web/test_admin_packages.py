@@ -141,3 +141,24 @@ async def test_only_admins_may(shop: Shop) -> None:
 async def test_no_such_package_is_a_404(shop: Shop) -> None:
     for method in ("PATCH", "DELETE"):
         (await change(shop, no_such_package(), method)).refused(404, "Package not found or inactive")
+
+
+async def test_each_change_is_in_the_audit_by_whom_and_why(shop: Shop) -> None:
+    package = await shop.package(name="Pack")
+    path = f"{PACKAGES}/{package['id']}"
+    for method, address, body in (
+        ("PATCH", f"{path}?reason=ticket%2012", {"sortOrder": 3}),
+        ("PUT", path, {"name": "Renamed"}),
+        ("POST", f"{path}/deactivate?reason=%20", None),
+        ("DELETE", path, None),
+    ):
+        (await shop.service.call(method, address, body, headers=shop.admin())).ok()
+    (await change(shop, package, credits=0)).refused(400, "Invalid request")
+    query = "SELECT action, actor, reason, subject FROM ops.audit ORDER BY id"
+    assert [tuple(row) for row in shop.service.books.rows(query)] == [
+        ("create_package", "admin:the-admin", "none was given", package["id"]),
+        ("change_package", "admin:the-admin", "ticket 12", package["id"]),
+        ("change_package", "admin:the-admin", "none was given", package["id"]),
+        ("deactivate_package", "admin:the-admin", "none was given", package["id"]),
+        ("deactivate_package", "admin:the-admin", "none was given", package["id"]),
+    ]

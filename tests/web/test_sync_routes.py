@@ -211,6 +211,19 @@ async def test_a_gift_is_free_repeatable_and_revoked(service: Service) -> None:
     (await admin(service, "DELETE", "/ada/gift")).refused(400, "Sync is not gifted — nothing to revoke")
 
 
+async def test_gifts_and_revokes_are_in_the_audit_by_whom_and_why_and_refusals_are_not(
+    service: Service,
+) -> None:
+    (await admin(service, "POST", "/ada/gift?reason=ticket%204711")).ok()
+    (await admin(service, "DELETE", "/ada/gift")).ok()
+    assert (await admin(service, "DELETE", "/ada/gift?reason=again")).status == 400
+    query = "SELECT action, actor, user_id, reason FROM ops.audit ORDER BY id"
+    assert [tuple(row) for row in service.books.rows(query)] == [
+        ("gift_sync", "admin:the-admin", "ada", "ticket 4711"),
+        ("revoke_sync", "admin:the-admin", "ada", "none was given"),
+    ]
+
+
 async def test_a_revoke_gives_back_what_was_left_of_a_paid_period(service: Service) -> None:
     await service.grant("ada", 400)
     due = (await user(service, "POST", "/activate", {})).ok()["nextChargeAt"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 from uuid import UUID
 
 import msgspec
@@ -15,12 +15,13 @@ from domain import idempotency
 from domain.errors import IdempotencyKeyReused, ReasonMissing, Refusal
 from domain.logins import Role
 from domain.operators.acting import Command, Done, Preview, perform, preview
-from domain.operators.audit import REASON_CHARACTERS_MAX, Operator
+from domain.operators.audit import NO_REASON, REASON_CHARACTERS_MAX, Operator
 from web.answers import Answer
 from web.bodies import IdempotencyKey
 from web.once import once
+from web.operators.queries import query_text, text_query
 from web.operators.wire import show
-from web.routing import Call, Routes
+from web.routing import Call, Query, Routes
 
 Reason = Annotated[
     str,
@@ -82,6 +83,15 @@ class PreviewAnswer(Answer):
             refused=seen.refused,
             why=seen.why,
         )
+
+
+WHY: Final[tuple[Query, ...]] = (text_query("reason", "Why, for the audit; may be left out"),)
+"""For routes that had callers before there was an audit: what they send and get is as it was."""
+
+
+def stated_reason(call: Call) -> str:
+    """The query's reason, or that there is none.  Raises BadRequest."""
+    return (query_text(call.request, "reason") or "").strip() or NO_REASON
 
 
 def operator_of(call: Call) -> Operator:

@@ -1,4 +1,4 @@
-"""Admins manage what is for sale."""
+"""Admins manage what is for sale, and are audited."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from sqlalchemy import Connection
 from domain import packages
 from domain.errors import IdempotencyKeyReused, PackageNotFound, PackageSold, StripePriceTaken
 from domain.idempotency import Answer
+from domain.operators import shelving
 from domain.packages import (
     CREDITS_MAX,
     PRICE_EURO_CENTS_MAX,
@@ -23,6 +24,7 @@ from domain.packages import (
 from web.answers import PackageAnswer
 from web.bodies import IdempotencyKey, MetadataObject, path_uuid
 from web.once import once
+from web.operators.actions import WHY, operator_of, stated_reason
 from web.routing import Access, Call, Routes
 
 routes = Routes("/api/v1/admin/packages", Access.ADMIN, "Admin")
@@ -75,6 +77,7 @@ async def every_package(call: Call) -> list[PackageAnswer]:
     answer=PackageAnswer,
     status=201,
     refusals=(StripePriceTaken, IdempotencyKeyReused),
+    queries=WHY,
 )
 async def create(call: Call) -> Answer:
     """Make a package, for sale at once."""
@@ -89,8 +92,10 @@ async def create(call: Call) -> Answer:
         metadata=_plain(body.metadata),
     )
 
+    by, reason = operator_of(call), stated_reason(call)
+
     def work(connection: Connection, now: datetime) -> PackageAnswer:
-        return PackageAnswer.of(packages.create(connection, new, now=now))
+        return PackageAnswer.of(shelving.create_package(connection, new, by=by, reason=reason, now=now))
 
     return await once(
         call, "create-package", body.idempotency_key, lambda _connection: call.caller.user_id, work
@@ -103,8 +108,11 @@ async def change(call: Call) -> PackageAnswer:
     package_id = path_uuid(call.request, "id")
     given = {name: getattr(body, name) for name in Changes.__struct_fields__ if name != "metadata"}
     changes = Changes(**given, metadata=_plain(body.metadata))
+    by, reason = operator_of(call), stated_reason(call)
     changed = await call.services.bridge.run(
-        lambda connection, now: packages.change(connection, package_id, changes, now=now)
+        lambda connection, now: shelving.change_package(
+            connection, package_id, changes, by=by, reason=reason, now=now
+        )
     )
     return PackageAnswer.of(changed)
 
@@ -112,19 +120,26 @@ async def change(call: Call) -> PackageAnswer:
 async def deactivate(call: Call) -> PackageAnswer:
     """Take a package off the shelf; purchases that were begun go on."""
     package_id = path_uuid(call.request, "id")
+    by, reason = operator_of(call), stated_reason(call)
     changed = await call.services.bridge.run(
-        lambda connection, now: packages.deactivate(connection, package_id, now=now)
+        lambda connection, now: shelving.deactivate_package(
+            connection, package_id, by=by, reason=reason, now=now
+        )
     )
     return PackageAnswer.of(changed)
 
 
-_CHANGE_REFUSALS = (PackageNotFound, PackageSold, StripePriceTaken)
 for _method in ("PATCH", "PUT"):
-    routes.add(_method, "/{id}", body=ChangePackageBody, answer=PackageAnswer, refusals=_CHANGE_REFUSALS)(
-        change
-    )
-routes.add("DELETE", "/{id}", answer=PackageAnswer, refusals=(PackageNotFound,))(deactivate)
-routes.add("POST", "/{id}/deactivate", answer=PackageAnswer, refusals=(PackageNotFound,))(deactivate)
+    routes.add(
+        _method,
+        "/{id}",
+        body=ChangePackageBody,
+        answer=PackageAnswer,
+        refusals=(PackageNotFound, PackageSold, StripePriceTaken),
+        queries=WHY,
+    )(change)
+for _method, _path in (("DELETE", "/{id}"), ("POST", "/{id}/deactivate")):
+    routes.add(_method, _path, answer=PackageAnswer, refusals=(PackageNotFound,), queries=WHY)(deactivate)
 
 
 def _plain(metadata: MetadataObject | None) -> dict[str, Any] | None:

@@ -42,6 +42,11 @@ app: Final = typer.Typer(
 )
 
 
+def whoever_types() -> Operator:
+    """The operator at a command line: the system's user, who has the database's address."""
+    return Operator(name=f"shell:{getpass.getuser()}", role=Role.OPERATOR)
+
+
 @dataclass
 class Shell:
     """One run of one command."""
@@ -62,7 +67,7 @@ class Shell:
     @property
     def operator(self) -> Operator:
         """Who acts."""
-        return Operator(name=f"shell:{getpass.getuser()}", role=Role.OPERATOR)
+        return whoever_types()
 
     @contextmanager
     def engine(self) -> Iterator[Engine]:
