@@ -503,3 +503,18 @@ operator_sessions: Final = Table(
     CheckConstraint("role IN ('viewer', 'operator')", name="operator_sessions_role_check"),
     schema="ops",
 )
+
+hour_figures: Final = Table(
+    "hour_figures",
+    metadata,
+    Column("hour", DateTime(timezone=True), primary_key=True),
+    Column("entries", Integer, nullable=False),
+    *(
+        Column(name, _credits(), nullable=False)
+        for name in (
+            *("sold", "taken_back", "spent", "refunded", "granted", "withdrawn"),
+            *("gifts_made", "gifts_received", "gifts_returned"),
+        )
+    ),
+    schema="ops",
+)

@@ -17,6 +17,7 @@ from domain import usage_stats
 from domain.gifts import ExpireGifts
 from domain.jobs import Job
 from domain.ledger_checks import CheckLedger
+from domain.operators import figures
 from domain.reconciliation import AskAboutPurchases, FetchMissedEvents
 from domain.sync_billing import resuming
 from domain.sync_billing.reminders import RemindOfRenewals
@@ -70,4 +71,5 @@ CHORES: Final = (
     # 43,000 jobs a day, each an insert and three updates, to move a few rows: done here instead.
     Chore("roll_up_usage", timedelta(seconds=2), lambda connection, _now: usage_stats.roll_up(connection)),
     Chore("resume_paused_sync", resuming.LOOK_EVERY, resuming.look),
+    Chore("keep_figures", timedelta(seconds=30), lambda connection, now: figures.keep(connection, now=now)),
 )
