@@ -5,17 +5,28 @@ The pseudonym is random and kept nowhere beside the person's id, so that nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import uuid4
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, CursorResult, case, delete, or_, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    CursorResult,
+    case,
+    delete,
+    func,
+    or_,
+    select,
+    union_all,
+    update,
+)
 
 from domain import ledger, reservations
-from domain.gifts import GiftStatus
-from domain.gifts.codes import normal_address
+from domain.gifts import GiftStatus, RedeemPendingGifts
+from domain.gifts.codes import normal_address, public_name
 from domain.gifts.rows import end, gifts_where, pay_back_posting, read_gifts
 from domain.gifts.types import Gift
 from domain.ledger import Posting
@@ -66,6 +77,9 @@ PERSONAL_IN_EVENTS: Final = frozenset(
 )
 """Fields of Stripe's objects that tell who somebody is (Stripe's API reference: charge, checkout.session)."""
 
+PERSONAL_IN_ANSWERS: Final = {"gift": ("targetEmail", "message"), "redeem-gift": ("message", "creatorName")}
+"""What the answers about gifts tell of the other person, by operation (web/routes/gifts.py)."""
+
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """An erasure: how many rows, and the pseudonym that stands where the person's id was; None when none had it."""
@@ -84,16 +98,15 @@ def erase_as(connection: Connection, user_id: str, *, now: datetime) -> Erased:
 
     Open reservations and active gifts (those that the person made, and those for the person's address) are
     closed first, and their credits go back.  What the person has left stays in the books, under the pseudonym.
+    The person's addresses are those that a signed token or the registration vouched for.
     """
     pseudonym = f"{PSEUDONYM_PREFIX}{uuid4()}"
-    email = connection.execute(
-        select(stripe_customers.c.email).where(stripe_customers.c.user_id == user_id)
-    ).scalar_one_or_none()
-    address = None if email is None else normal_address(email)
-    _close(connection, user_id, address, now=now)
-    count = _erase_events(connection, user_id, email, pseudonym)
+    addresses = _addresses(connection, user_id)
+    _close(connection, user_id, addresses, now=now)
+    count = _erase_events(connection, user_id, addresses, pseudonym)
     count += _erase_ledger(connection, user_id, pseudonym)
-    count += _erase_gifts(connection, user_id, address, pseudonym)
+    count += _erase_answers_of_others(connection, user_id, addresses)
+    count += _erase_gifts(connection, user_id, addresses, pseudonym)
     count += _erase_the_rest(connection, user_id, pseudonym)
     count += _erase_audit(connection, user_id, pseudonym)
     if count:
@@ -101,12 +114,24 @@ def erase_as(connection: Connection, user_id: str, *, now: datetime) -> Erased:
     return Erased(pseudonym=pseudonym if count else None, row_count=count)
 
 
-def _close(connection: Connection, user_id: str, address: str | None, *, now: datetime) -> None:
+def _addresses(connection: Connection, user_id: str) -> list[str]:
+    """The person's e-mail addresses, as they are compared, wherever they were kept."""
+    email = jobs.c.payload["email"].astext
+    kept = union_all(
+        select(stripe_customers.c.email).where(stripe_customers.c.user_id == user_id),
+        select(sync_subscriptions.c.contact_email).where(sync_subscriptions.c.user_id == user_id),
+        # The old service wrote the creator's address there.
+        select(gift_codes.c.creator_name).where(gift_codes.c.creator_id == user_id),
+        select(email).where(jobs.c.user_id == user_id, jobs.c.kind == RedeemPendingGifts.kind),
+    )
+    found = {normal_address(text) for text in connection.execute(kept).scalars() if text is not None}
+    return sorted(address for address in found if all(address.partition("@")))
+
+
+def _close(connection: Connection, user_id: str, addresses: Sequence[str], *, now: datetime) -> None:
     """End what is open, and keep everybody else from changing the balance until the transaction ends."""
-    whose = [gift_codes.c.creator_id == user_id]
-    if address is not None:
-        whose.append(gift_codes.c.target_address == address)
-    active = gifts_where(gift_codes.c.status == GiftStatus.ACTIVE.value, or_(*whose))
+    whose = or_(gift_codes.c.creator_id == user_id, gift_codes.c.target_address.in_(addresses))
+    active = gifts_where(gift_codes.c.status == GiftStatus.ACTIVE.value, whose)
     gifts: Sequence[Gift] = read_gifts(connection, active.order_by(gift_codes.c.id).with_for_update())
     releases = reservations.close_open(connection, user_id, now=now)
     end(connection, [gift.id for gift in gifts], GiftStatus.CANCELLED, now=now)
@@ -153,21 +178,57 @@ def _erase_ledger(connection: Connection, user_id: str, pseudonym: str) -> int:
     )
 
 
-def _erase_gifts(connection: Connection, user_id: str, address: str | None, pseudonym: str) -> int:
-    made = update(gift_codes).where(gift_codes.c.creator_id == user_id)
+def _is_for_them(user_id: str, addresses: Sequence[str]) -> ColumnElement[bool]:
+    """Gifts of others that the person received, or that name the person's address."""
     received_ids = select(gift_redemptions.c.gift_code_id).where(
         gift_redemptions.c.redeemer_user_id == user_id, gift_redemptions.c.status == "success"
     )
-    for_them: list[ColumnElement[bool]] = [gift_codes.c.id.in_(received_ids)]
-    if address is not None:
-        for_them.append(gift_codes.c.target_address == address)
+    theirs = or_(gift_codes.c.id.in_(received_ids), gift_codes.c.target_address.in_(addresses))
+    return theirs & (gift_codes.c.creator_id != user_id)
+
+
+def _erase_answers_of_others(connection: Connection, user_id: str, addresses: Sequence[str]) -> int:
+    """Answers kept for others' keys: for those who gave to the person, and those who took the person's gifts."""
+    given = connection.execute(
+        select(gift_codes.c.id, gift_codes.c.creator_id).where(_is_for_them(user_id, addresses))
+    ).all()
+    taken = connection.execute(
+        select(gift_redemptions.c.redeemer_user_id, gift_codes.c.message, gift_codes.c.creator_name)
+        .join(gift_codes, gift_codes.c.id == gift_redemptions.c.gift_code_id)
+        .where(gift_codes.c.creator_id == user_id, gift_redemptions.c.status == "success")
+    ).all()
+    ids = {(row.creator_id, str(row.id)) for row in given}
+    words = {(row.redeemer_user_id, row.message, public_name(row.creator_name)) for row in taken}
+    columns, count = idempotent_answers.c, 0
+    people = [row.creator_id for row in given] + [row.redeemer_user_id for row in taken]
+    kept = select(idempotent_answers).where(
+        columns.user_id == func.any(people), columns.operation.in_(PERSONAL_IN_ANSWERS)
+    )
+    for row in connection.execute(kept).all():
+        answer = row.answer
+        is_of_theirs = (row.user_id, answer.get("id")) in ids
+        if is_of_theirs or (row.user_id, answer.get("message"), answer.get("creatorName")) in words:
+            cleaned = {**answer, **dict.fromkeys(PERSONAL_IN_ANSWERS[row.operation])}
+            it = (
+                columns.user_id == row.user_id,
+                columns.operation == row.operation,
+                columns.key == row.key,
+            )
+            connection.execute(update(idempotent_answers).where(*it).values(answer=cleaned))
+            count += 1
+    return count
+
+
+def _erase_gifts(connection: Connection, user_id: str, addresses: Sequence[str], pseudonym: str) -> int:
     nothing_personal = {"target_email": None, "target_address": None, "message": None}
     received = connection.execute(
-        update(gift_codes)
-        .where(or_(*for_them), gift_codes.c.creator_id != user_id)
-        .values(**nothing_personal)
+        update(gift_codes).where(_is_for_them(user_id, addresses)).values(**nothing_personal)
     )
-    created = connection.execute(made.values(creator_id=pseudonym, creator_name=None, **nothing_personal))
+    created = connection.execute(
+        update(gift_codes)
+        .where(gift_codes.c.creator_id == user_id)
+        .values(creator_id=pseudonym, creator_name=None, **nothing_personal)
+    )
     attempts = connection.execute(
         update(gift_redemptions)
         .where(gift_redemptions.c.redeemer_user_id == user_id)
@@ -210,7 +271,7 @@ def _erase_audit(connection: Connection, user_id: str, pseudonym: str) -> int:
     return sum(_count(connection.execute(statement)) for statement in (about, by_them, signed_in))
 
 
-def _erase_events(connection: Connection, user_id: str, email: str | None, pseudonym: str) -> int:
+def _erase_events(connection: Connection, user_id: str, addresses: Sequence[str], pseudonym: str) -> int:
     """Stripe's events about the person keep what settling needs: ids, amounts, states."""
     theirs = select(purchases.c.id).where(purchases.c.user_id == user_id)
     found = connection.execute(
@@ -222,25 +283,27 @@ def _erase_events(connection: Connection, user_id: str, email: str | None, pseud
         )
     ).all()
     for event_id, payload in found:
-        cleaned = _without_person(payload, user_id, email, pseudonym)
+        cleaned = _without_person(payload, user_id, addresses, pseudonym)
         connection.execute(
             update(stripe_events).where(stripe_events.c.id == event_id).values(payload=cleaned)
         )
     return len(found)
 
 
-def _without_person(value: Any, user_id: str, email: str | None, pseudonym: str) -> Any:
+def _without_person(value: Any, user_id: str, addresses: Collection[str], pseudonym: str) -> Any:
     match value:
         case dict():
             return {
-                name: None if name in PERSONAL_IN_EVENTS else _without_person(part, user_id, email, pseudonym)
+                name: None
+                if name in PERSONAL_IN_EVENTS
+                else _without_person(part, user_id, addresses, pseudonym)
                 for name, part in value.items()
             }
         case list():
-            return [_without_person(part, user_id, email, pseudonym) for part in value]
+            return [_without_person(part, user_id, addresses, pseudonym) for part in value]
         case str() if value == user_id:
             return pseudonym
-        case str() if email is not None and email.casefold() in value.casefold():
+        case str() if any(address.casefold() in value.casefold() for address in addresses):
             return None
         case _:
             return value

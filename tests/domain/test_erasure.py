@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection, Engine, text
@@ -109,7 +110,7 @@ def _write_what_others_write(connection: Connection) -> None:
         connection.execute(text(statement), given)
 
 
-def traces(engine: Engine) -> list[str]:
+def traces(engine: Engine, words: tuple[str, ...] = TRACES) -> list[str]:
     """Where one of the person's identifiers or texts stands, in any column of any table of the service."""
     found = []
     with engine.connect() as connection:
@@ -121,7 +122,7 @@ def traces(engine: Engine) -> list[str]:
         ).scalars()
         for table in tables:
             for row in connection.execute(text(f"SELECT row_to_json(t)::text FROM {table} t")).scalars():
-                found += [f"{table}: {trace}" for trace in TRACES if trace.casefold() in row.casefold()]
+                found += [f"{table}: {trace}" for trace in words if trace.casefold() in row.casefold()]
     return found
 
 
@@ -197,3 +198,74 @@ def test_who_was_erased_has_no_balance_and_may_begin_anew(lived_in: Engine) -> N
         balance = ledger.balance_of(connection, PERSON)
     assert balance is not None
     assert balance.balance == 7
+
+
+OTHER_ADDRESS = "Erika@Home.example"
+KEPT_ADDRESSES = {
+    "sync notices go there": (
+        "INSERT INTO credits.sync_subscriptions (user_id, contact_email) VALUES (:person, :email)"
+    ),
+    "the old service wrote it as the creator's name": (
+        """INSERT INTO gifts.gift_codes (code, creator_id, creator_name, total_credits, status)
+           VALUES ('OLDONE', :person, :email, 5, 'cancelled')"""
+    ),
+    "the registration said it": (
+        """INSERT INTO ops.jobs (id, kind, queue, payload, user_id, horizon, created_at, run_at, nudge_at)
+           VALUES (gen_random_uuid(), 'redeem_pending_gifts', 'money',
+                   jsonb_build_object('user_id', CAST(:person AS text), 'email', CAST(:email AS text)),
+                   :person, '1 day', now(), now(), now())"""
+    ),
+}
+
+
+@pytest.mark.parametrize("statement", KEPT_ADDRESSES.values(), ids=KEPT_ADDRESSES)
+def test_gifts_for_any_address_of_the_person_are_closed_and_forget_it(engine: Engine, statement: str) -> None:
+    with transaction(engine) as connection:
+        _grant(connection, "friend", 100, "start")
+        _gift(connection, "friend", email=OTHER_ADDRESS.lower(), message="very private wish")
+        _gift(connection, "friend", email="somebody@home.example", message="another's")
+        connection.execute(text(statement), {"person": PERSON, "email": OTHER_ADDRESS})
+    assert erase(engine) > 0
+    assert traces(engine, (*TRACES, OTHER_ADDRESS)) == []
+    with engine.connect() as connection:
+        rows = connection.execute(
+            text("SELECT message, status::text FROM gifts.gift_codes WHERE creator_id = 'friend' ORDER BY 2")
+        ).all()
+        friend = ledger.balance_of(connection, "friend")
+    assert [tuple(row) for row in rows] == [("another's", "active"), (None, "cancelled")]
+    assert friend is not None
+    assert friend.balance == 90
+
+
+def test_what_is_kept_for_the_keys_of_others_forgets_the_person_and_nobody_else(lived_in: Engine) -> None:
+    """Answers as the routes keep them: to a giver, and to somebody who took the person's gift."""
+    with transaction(lived_in) as connection:
+        hers = _gift(connection, PERSON, message="a greeting, very private")
+        gifts.redeem(connection, hers.code, Redeemer(user_id="friend", email=""), now=NOW)
+        to_her = connection.execute(
+            text("SELECT id::text FROM gifts.gift_codes WHERE creator_id = 'friend' AND status = 'active'")
+        ).scalar_one()
+        answers = (
+            (
+                "gift",
+                "1",
+                {"id": to_her, "targetEmail": EMAIL, "message": "very private", "creatorName": "f"},
+            ),
+            ("gift", "2", {"id": "other", "targetEmail": "x@y.example", "message": "hi", "creatorName": "f"}),
+            ("redeem-gift", "3", {"message": hers.message, "creatorName": hers.creator_name, "credits": 10}),
+            ("redeem-gift", "4", {"message": "hi", "creatorName": "zoe", "credits": 5}),
+        )
+        for operation, key, answer in answers:
+            named = Key(user_id="friend", operation=operation, key=key)
+            once(connection, named, {}, partial(dict, answer), now=NOW)
+    assert erase(lived_in) > 0
+    assert traces(lived_in) == []
+    with lived_in.connect() as connection:
+        kept = connection.execute(text("SELECT answer FROM ops.idempotent_answers ORDER BY key")).scalars()
+        assert list(kept) == [
+            {"id": to_her, "targetEmail": None, "message": None, "creatorName": "f"},
+            answers[1][2],
+            {"message": None, "creatorName": None, "credits": 10},
+            answers[3][2],
+        ]
+    assert erase(lived_in) == 0
