@@ -1,6 +1,7 @@
 """Every notice in every language.  The one place to change a word.
 
-`{price}` and `{missing}` are credits, `{date}` is a day, `{interval}` is the language's own word for it.
+`{price}` is a number of credits, `{missing}` says what it counts ("1 credit"), `{date}` is a day, `{interval}` is the
+language's own word for it.
 """
 
 from __future__ import annotations
@@ -57,14 +58,14 @@ PAUSED_RESUMES: Final[Mapping[Language, Text]] = {
 
 REMINDER: Final[Mapping[Language, Text]] = {
     "en": Text(
-        "Cloud Sync renews on {date}: {missing} credits are missing",
-        "Your Cloud Sync renews on {date} for {price} credits. Your balance is {missing} credits short; "
-        "without them sync pauses on that day.\n\nAdd credits here: {url}\n",
+        "Cloud Sync renews on {date}: you need {missing} more",
+        "Your Cloud Sync renews on {date} for {price} credits. Your balance is {missing} short; "
+        "unless you add credits, sync pauses on that day.\n\nAdd credits here: {url}\n",
     ),
     "de": Text(
-        "Cloud-Synchronisierung: am {date} fehlen {missing} Credits",
-        "Deine Cloud-Synchronisierung verlängert sich am {date} für {price} Credits. Dir fehlen noch {missing} "
-        "Credits; ohne sie pausiert die Synchronisierung an diesem Tag.\n\nCredits aufladen: {url}\n",
+        "Cloud-Synchronisierung: für den {date} brauchst du noch {missing}",
+        "Deine Cloud-Synchronisierung verlängert sich am {date} für {price} Credits. Dafür brauchst du noch "
+        "{missing}; sonst pausiert die Synchronisierung an diesem Tag.\n\nCredits aufladen: {url}\n",
     ),
 }
 
@@ -76,6 +77,8 @@ _INTERVALS: Final[Mapping[Language, Mapping[Interval, str]]] = {
         Interval.YEARLY: "jährliche",
     },
 }
+
+_UNITS: Final[Mapping[Language, tuple[str, str]]] = {"en": ("credit", "credits"), "de": ("Credit", "Credits")}
 
 _MONTHS_EN: Final = (
     *("January", "February", "March", "April", "May", "June"),
@@ -97,7 +100,7 @@ def reminder(language: Language, *, due: datetime, price: Decimal, missing: Deci
         REMINDER[language],
         date=_day(language, due),
         price=_amount(language, price),
-        missing=_amount(language, missing),
+        missing=f"{_amount(language, missing)} {_UNITS[language][missing != 1]}",
         url=url,
     )
 

@@ -209,7 +209,7 @@ def test_whoever_will_not_be_able_to_pay_is_reminded_once_some_days_before(
     [sent] = notify.sent
     assert sync.notices() == [("send_renewal_reminder", "short")]
     assert sent["userId"] == "short"
-    assert sent["subject"] == "Cloud Sync renews on 28 February 2026: 1 credits are missing"
+    assert sent["subject"] == "Cloud Sync renews on 28 February 2026: you need 1 credit more"
     assert sent["data"]["type"] == "sync-renewal-reminder"
     assert sent["externalId"].startswith("sync-reminder:short:2026-02-28T")
 
@@ -284,7 +284,7 @@ def test_german_is_written_as_germans_write_it(sync: Sync, notify: NotifySimulat
     sync.add(RemindOfRenewals())
     sync.work()
     [sent] = notify.sent
-    assert sent["subject"] == "Cloud-Synchronisierung: am 28.02.2026 fehlen 29,5 Credits"
+    assert sent["subject"] == ("Cloud-Synchronisierung: für den 28.02.2026 brauchst du noch 29,5 Credits")
 
 
 def test_an_address_without_a_host_is_refused() -> None:

@@ -1,19 +1,27 @@
 """Resuming by itself, for those who asked for it: once, within seconds, whatever brought the credits."""
 
+from collections.abc import Callable
+from datetime import timedelta
 from decimal import Decimal
 from functools import partial
+from uuid import uuid4
 
 import pytest
 from sqlalchemy import Engine
 
-from domain import jobs, reservations
+from domain import jobs, reservations, spending
 from domain.database import transaction
 from domain.errors import SyncAlreadyActive
 from domain.jobs import run_job
+from domain.payments import Payment, PaymentState
+from domain.settling import settle_payment
+from domain.spending import Grant, Refund
 from domain.sync_billing import resuming
 from domain.sync_billing.calendar import Interval
 from domain.sync_billing.resuming import ResumePausedSync
 from domain.sync_billing.subscriptions import set_auto_resume
+from tests.support.gifts import make as make_gift
+from tests.support.gifts import redeem as redeem_gift
 from tests.support.ledger import at_once, scalar, take
 from tests.support.ledger import post as post_to_ledger
 from tests.support.sync import Sync, at
@@ -80,6 +88,51 @@ def test_credits_come_by_any_door(sync: Sync) -> None:
     sync.fund("granted", 10)
     sync.resume()
     assert [sync.status(user_id).active for user_id in ("released", "scripted", "granted")] == [True] * 3
+
+
+def buy(sync: Sync, user_id: str) -> None:
+    """A purchase of 10 credits is paid."""
+    purchase_id = uuid4()
+    sync.sql(
+        "INSERT INTO credits.purchases (id, user_id, credits, price_euro_cents, stripe_payment_intent_id)"
+        " VALUES (:id, :user_id, 10, 10, 'pi_1')",
+        id=purchase_id,
+        user_id=user_id,
+    )
+    paid = Payment(state=PaymentState.PAID, at=sync.now, payment_intent_id="pi_1", paid_cents=10)
+    sync.do(lambda connection: settle_payment(connection, paid, now=sync.now))
+
+
+def take_a_gift(sync: Sync, user_id: str) -> None:
+    """Somebody else's gift of 10 credits is redeemed."""
+    sync.fund("giver", 10)
+    gift = make_gift(sync.engine, "giver", 10, now=sync.now, expires_at=sync.now + timedelta(days=1))
+    redeem_gift(sync.engine, gift.code, user_id, now=sync.now)
+
+
+def be_rewarded(sync: Sync, user_id: str) -> None:
+    """A grant of 10 credits."""
+    wanted = Grant(user_id=user_id, amount=Decimal(10), reason="feedback", reference_id="f-1")
+    sync.do(lambda connection: spending.grant(connection, wanted, now=sync.now))
+
+
+def get_a_refund(sync: Sync, user_id: str) -> None:
+    """An app gives 10 credits back."""
+    wanted = Refund(user_id=user_id, amount=Decimal(10), description="it failed")
+    sync.do(lambda connection: spending.refund(connection, wanted, now=sync.now))
+
+
+@pytest.mark.parametrize("door", [buy, take_a_gift, be_rewarded, get_a_refund])
+def test_a_purchase_a_gift_a_reward_and_a_refund_each_bring_it_back_for_one_charge(
+    sync: Sync, door: Callable[[Sync, str], None]
+) -> None:
+    paused(sync, "ada")
+    door(sync, "ada")
+    assert sync.balance("ada") == 30
+    for _ in range(2):
+        sync.resume()
+    assert sync.status("ada").active
+    assert (int(sync.balance("ada")), len(sync.charges("ada"))) == (0, 2)
 
 
 def test_two_schedulers_and_two_workers_charge_once(sync: Sync) -> None:
