@@ -91,6 +91,16 @@ class Queues:
             if data is not None
         ]
 
+    def dead_letter(self, name: str, message_id: str) -> DeadLetter:
+        """One dead letter.  Raises DeadLetterNotFound."""
+        key = self._key(name)
+        with self._redis.pipeline(transaction=True) as pipeline:
+            pipeline.zscore(f"{key}.XQ", message_id).hget(f"{key}.XQ.msgs", message_id)
+            at, data = pipeline.execute()
+        if at is None or data is None:
+            raise DeadLetterNotFound
+        return _letter(name, Message.decode(data), at)
+
     def requeue(self, name: str, message_id: str) -> DeadLetter:
         """Put a dead letter back into its queue.  Raises DeadLetterNotFound.
 

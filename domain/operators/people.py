@@ -21,7 +21,7 @@ from domain.ledger import Balance, Entry
 from domain.operators.audit import AuditFilter, AuditRecord, list_audit
 from domain.operators.jobs_seen import JobFilter, JobLine, list_jobs
 from domain.operators.payments_seen import PurchaseFilter, PurchaseLine, list_purchases
-from domain.operators.rows import all_as
+from domain.operators.rows import PAGE_DEFAULT, all_as, page_size
 from domain.operators.subscriptions import SubscriptionSeen, subscription_seen
 from domain.tables import (
     balances,
@@ -63,6 +63,15 @@ class FoundBy(StrEnum):
     RESERVATION = "reservation"
     GIFT = "gift"
     JOB = "job"
+
+
+class PersonList(StrEnum):
+    """Lists of a person's that have pages of their own here; jobs, purchases and the audit have them elsewhere."""
+
+    ENTRIES = "entries"
+    RESERVATIONS = "reservations"
+    GIFTS_MADE = "gifts-made"
+    GIFTS_RECEIVED = "gifts-received"
 
 
 class Found(msgspec.Struct, frozen=True, kw_only=True):
@@ -279,6 +288,31 @@ def reservations_of(
         .offset(offset)
     )
     return all_as(connection, ReservationSeen, query)
+
+
+PersonRows = list[Entry] | list[ReservationSeen] | list[Gift] | list[ReceivedGift]
+
+
+def list_of(
+    connection: Connection,
+    user_id: str,
+    which: PersonList,
+    *,
+    now: datetime,
+    limit: int = PAGE_DEFAULT,
+    offset: int = 0,
+) -> PersonRows:
+    """A page of one of a person's lists, the newest first."""
+    limit, offset = page_size(limit), max(offset, 0)
+    match which:
+        case PersonList.ENTRIES:
+            return ledger.entries_of(connection, user_id, limit=limit, offset=offset)
+        case PersonList.RESERVATIONS:
+            return reservations_of(connection, user_id, limit=limit, offset=offset)
+        case PersonList.GIFTS_MADE:
+            return gifts.created_by(connection, user_id, limit=limit, offset=offset, now=now)
+        case PersonList.GIFTS_RECEIVED:
+            return gifts.received_by(connection, user_id, limit=limit, offset=offset)
 
 
 def usage_by_app(connection: Connection, user_id: str, *, now: datetime) -> list[AppUsage]:

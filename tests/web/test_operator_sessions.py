@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 
 import aiohttp
 import pytest
+import time_machine
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
 from domain.errors import NotPermitted
 from domain.logins import hash_password
+from domain.operators.audit import Operator, Role
+from domain.operators.sessions import LIFETIME, Session
 from domain.settings import read_settings
 from simulators import serving
 from simulators.auth import AuthSimulator
 from tests.support.books import Books
 from tests.support.service import environment, new_session
 from web.app import make_app
-from web.operators.session import NotSignedIn, SignInRefused, WrongCsrfToken, sessions_key
+from web.operators.session import (
+    REMEMBERED_MAX,
+    NotSignedIn,
+    Sessions,
+    SignInRefused,
+    WrongCsrfToken,
+    sessions_key,
+)
 from web.throttle import TooManyRequests
 
 PASSWORD = "correct horse battery"
@@ -96,9 +108,15 @@ async def _sign_out(request: web.Request) -> web.Response:
     return response
 
 
+async def _remembered(request: web.Request) -> web.Response:
+    known = request.app[sessions_key].remembered(request)
+    return web.Response(status=401) if known is None else web.Response(text=known.operator.name)
+
+
 def _app(variables: dict[str, str]) -> web.Application:
     app = make_app(read_settings(variables))
-    for path, handler in (("in", _sign_in), ("look", _look), ("act", _act), ("out", _sign_out)):
+    handlers = {"in": _sign_in, "look": _look, "act": _act, "out": _sign_out, "remembered": _remembered}
+    for path, handler in handlers.items():
         app.router.add_post(f"/t/{path}", handler)
     return app
 
@@ -218,3 +236,56 @@ async def test_tries_are_counted_over_all_processes_and_the_right_password_does_
     status, seconds, cookie = await door.call("/t/in", 1, name="otto", password=PASSWORD)
     assert (status, cookie) == (429, "")
     assert 0 < int(seconds) <= 300
+
+
+async def test_a_session_is_remembered_by_the_process_that_saw_it_and_by_no_other(door: Door) -> None:
+    token, _ = await door.signed_in()
+    assert (await door.call("/t/remembered", 0, token))[:2] == (200, "login:otto")
+    assert (await door.call("/t/remembered", 1, token))[0] == 401
+    await door.call("/t/look", 1, token)
+    assert (await door.call("/t/remembered", 1, token))[:2] == (200, "login:otto")
+    for forged in ("", "x", token + "x", "x" * 300):
+        assert (await door.call("/t/remembered", 0, forged))[0] == 401
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        "DELETE FROM ops.operator_sessions",
+        "UPDATE ops.operator_sessions SET seen_at = now() - interval '31 minutes'",
+        "UPDATE ops.operator_sessions SET role = 'viewer'",
+    ],
+)
+async def test_a_session_that_was_refused_is_forgotten(door: Door, ended: str) -> None:
+    token, _ = await door.signed_in()
+    door.books.rows(ended)
+    assert (await door.call("/t/look", 0, token))[0] == 401
+    assert (await door.call("/t/remembered", 0, token))[0] == 401
+
+
+async def test_who_signs_out_is_forgotten(door: Door) -> None:
+    token, _ = await door.signed_in()
+    await door.call("/t/out", 0, token)
+    assert (await door.call("/t/remembered", 0, token))[0] == 401
+
+
+async def test_a_session_is_remembered_until_it_expires(door: Door) -> None:
+    token, _ = await door.signed_in()
+    with time_machine.travel(datetime.now(UTC) + LIFETIME - timedelta(seconds=30)):
+        assert (await door.call("/t/remembered", 0, token))[0] == 200
+    with time_machine.travel(datetime.now(UTC) + LIFETIME):
+        assert (await door.call("/t/remembered", 0, token))[0] == 401
+
+
+def test_no_more_sessions_are_remembered_than_there_is_room_for() -> None:
+    sessions = Sessions(read_settings({"ENV": "development"}), None, None, None)  # type: ignore[arg-type]
+    until = datetime.now(UTC) + LIFETIME
+    session = Session(operator=Operator(name="x", role=Role.VIEWER), created_at=until, expires_at=until)
+    tokens = [f"token-{number}" for number in range(REMEMBERED_MAX + 1)]
+    for token in tokens:
+        sessions._remember(token, session)  # a thousand sign-ins would take minutes
+    known = [
+        sessions.remembered(make_mocked_request("GET", "/ops", headers={"Cookie": f"mana-ops={token}"}))
+        for token in (tokens[0], tokens[1], tokens[-1])
+    ]
+    assert [one is not None for one in known] == [False, True, True]

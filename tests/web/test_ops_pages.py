@@ -1,5 +1,6 @@
 """The operators' pages: who gets in, what is refused, what stays harmless, and what they say in outages."""
 
+import html
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -9,6 +10,7 @@ import pytest
 from devkit.postgres import Postgres
 from devkit.valkey import Valkey
 from domain.jobs import job_details
+from domain.operators.people import SHOWN_MAX
 from tests.support.ops_pages import LOGINS, PASSWORD, Browser, failed_job, in_database
 from tests.support.service import serving_in_this_loop
 from web.operators.views.signing import safe_next
@@ -268,6 +270,36 @@ async def test_an_export_is_a_file_and_is_audited(browser: Browser) -> None:
     assert len(body.splitlines()) == 2
     _, body = await browser.get("/ops/audit")
     assert "export entries" in body
+
+
+async def test_each_list_of_a_person_goes_on_where_the_page_ends(browser: Browser, database_url: str) -> None:
+    service = browser.service
+    await service.grant("sam", 1000)
+    for number in range(SHOWN_MAX):
+        await service.reserve("sam", 1, reason=f"hold {number}")
+        await service.use("sam", 1, description=f"use {number}")
+        gift = {"totalCredits": 1, "message": f"gift {number}"}
+        made = await service.call("POST", "/api/v1/gifts", gift, headers=service.as_user("sam"))
+        await service.call(
+            "POST", f"/api/v1/gifts/{made.json['code']}/redeem", {}, headers=service.as_user("sam")
+        )
+        failed_job(database_url, error=f"error {number}")
+    await browser.sign_in()
+    _, body = await browser.get("/ops/person?id=sam")
+    older = re.findall(r'<a class="button small" href="([^"]+)">Older', body)
+    assert [url.partition("?")[0] for url in older] == [
+        "/ops/person/entries", "/ops/person/reservations", "/ops/person/gifts-made",
+        "/ops/person/gifts-received", "/ops/jobs",
+    ]  # fmt: skip
+    for url in older:
+        answer, _ = await browser.get(html.unescape(url))
+        assert answer.status == 200, url
+    _, body = await browser.get("/ops/person/entries?id=sam&offset=50")
+    assert re.search(r'href="\?id=sam">Newer', body)
+    assert "51 to 76" in body
+    assert "a reward" not in body.partition("51 to")[0]
+    _, body = await browser.get("/ops/person/reservations?id=sam")
+    assert [f"hold {number}<" in body for number in (0, SHOWN_MAX - 1)] == [True, True]
 
 
 async def test_with_redis_stopped_the_pages_say_so_and_stay_up(

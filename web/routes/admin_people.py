@@ -21,13 +21,14 @@ from domain.errors import (
     SyncNotFound,
     SyncNotGifted,
 )
+from domain.gifts import Gift, ReceivedGift
 from domain.operators import exporting
 from domain.operators.acting import Command
 from domain.operators.adjusting import AdjustCredits, Direction
 from domain.operators.commands import GiftSync, RevokeSync
 from domain.operators.erasing import ErasePerson
 from domain.operators.exporting import PERIOD_DEFAULT, PERIOD_MAX, ExportFormat, Selection
-from domain.operators.people import Found, Person
+from domain.operators.people import Found, Person, PersonList, ReservationSeen, list_of
 from web.answers import TransactionAnswer
 from web.bodies import Credits, IdempotencyKey, bad_field, idempotency_key, path_text, query_number
 from web.operators.actions import Reason, add_action, operator_of
@@ -113,6 +114,35 @@ async def entries_of_person(call: Call) -> list[TransactionAnswer]:
         lambda c, _now: ledger.entries_of(c, user_id, limit=limit, offset=offset, before_version=before)
     )
     return [TransactionAnswer.of(entry) for entry in page]
+
+
+def _add_list(path: str, which: PersonList, answer: Any, words: str) -> None:
+    async def rows(call: Call) -> Any:
+        user_id = path_text(call.request, "userId")
+        limit, offset = limit_of(call.request), offset_of(call.request)
+        return show(
+            await call.services.bridge.run(
+                lambda c, now: list_of(c, user_id, which, now=now, limit=limit, offset=offset)
+            )
+        )
+
+    rows.__name__, rows.__doc__ = f"{which.value.replace('-', '_')}_of_person", words
+    routes.add("GET", f"/people/{{userId}}/{path}", answer=shown(answer), queries=PAGE)(rows)
+
+
+_add_list(
+    "reservations",
+    PersonList.RESERVATIONS,
+    list[ReservationSeen],
+    "A person's reservations, the newest first.",
+)
+_add_list("gifts-made", PersonList.GIFTS_MADE, list[Gift], "The gifts that a person made, the newest first.")
+_add_list(
+    "gifts-received",
+    PersonList.GIFTS_RECEIVED,
+    list[ReceivedGift],
+    "The gifts that a person redeemed, the newest first.",
+)
 
 
 def adjust_credits(call: Call) -> Command:

@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from domain.operators.people import PersonList
 from web.operators import assets
 from web.operators.pages import AnyHandler, open_page, page
 from web.operators.speed import sampling
@@ -15,6 +16,8 @@ from web.operators.views.overview import Overviews, overviews_key
 PREFIX: Final = "/ops"
 
 ID: Final = "{id:[0-9a-fA-F-]{32,36}}"
+
+LIST: Final = f"{{list:{'|'.join(PersonList)}}}"
 
 PAGES: Final[tuple[tuple[str, str, AnyHandler], ...]] = (
     ("GET", "/sign-in", open_page(signing.form)),
@@ -32,6 +35,7 @@ PAGES: Final[tuple[tuple[str, str, AnyHandler], ...]] = (
     ("GET", "/events/one", page(payments.event)),
     ("GET", "/people", page(people.people)),
     ("GET", "/person", page(people.person)),
+    ("GET", f"/person/{LIST}", page(people.person_list)),
     ("GET", "/subscriptions", page(books.subscriptions)),
     ("GET", "/ledger", page(books.ledger)),
     ("GET", "/audit", page(books.audit)),

@@ -6,7 +6,7 @@ import sys
 from contextlib import nullcontext
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 import typer
@@ -24,13 +24,15 @@ from domain.operators.exporting import ExportFormat, Selection
 from domain.operators.jobs_seen import JobFilter
 from domain.operators.overview import Overview
 from domain.operators.payments_seen import EventFilter, PurchaseFilter
-from domain.operators.people import Person
+from domain.operators.people import Person, PersonList, list_of
 from domain.operators.rows import PAGE_DEFAULT
 from domain.operators.shell.frame import cell, facts_table, rows_table, shell
 from domain.operators.subscriptions import SubscriptionState
 
 Limit = typer.Option(PAGE_DEFAULT, min=1, max=500, help="How many.")
 Before = typer.Option(None, help="Continue after this job.")
+Offset = typer.Option(0, min=0, help="How many to pass over.")
+Only = typer.Option(None, help="One list alone, page by page.")
 File = typer.Argument(None, help="Where to; standard output without it.")
 Since = typer.Option(None, formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="From then on; UTC.")
 Until = typer.Option(None, formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="Before then; UTC.")
@@ -128,8 +130,19 @@ def find(key: str) -> None:
     shell().show(found, lambda: rows_table("People", found, ("user_id", "by", "says")))
 
 
-def person(user_id: str) -> None:
+def person(
+    user_id: str,
+    only: PersonList | None = Only,
+    limit: int = Limit,
+    offset: int = Offset,
+) -> None:
     """Everything about one person."""
+    if only is not None:
+        with shell().connection() as connection:
+            rows = list_of(connection, user_id, only, now=shell().clock(), limit=limit, offset=offset)
+        title = only.value.replace("-", " ")
+        shell().show(rows, lambda: rows_table(title, rows, _PERSON_LISTS[title.replace(" ", "_")]))
+        return
     with shell().connection() as connection:
         seen = read.person(connection, user_id, now=shell().clock())
     if shell().prints_json:
@@ -139,34 +152,36 @@ def person(user_id: str) -> None:
         shell().out.print(table)
 
 
+_PERSON_LISTS: Final = {
+    "entries": ("created_at", "type", "amount", "balance_after", "app_id", "description"),
+    "purchases": (
+        "created_at",
+        "status",
+        "credits",
+        "price_euro_cents",
+        "stripe_payment_intent_id",
+        "problem",
+    ),
+    "gifts_made": ("created_at", "code", "total_credits", "status", "expires_at"),
+    "gifts_received": ("created_at", "code", "credits_received"),
+    "reservations": ("created_at", "amount", "status", "reason", "expires_at"),
+    "jobs": ("created_at", "kind", "state", "attempts", "last_error"),
+    "usage": ("app_id", "credits_used", "days", "last_day"),
+    "audit": ("at", "actor", "action", "reason", "outcome"),
+}
+
+
 def _person_tables(seen: Person) -> list[Table]:
     balance: Any = seen.balance
     facts = (
         {name: getattr(balance, name) for name in balance.__struct_fields__} if balance else {"balance": None}
     )
     facts["emails"] = ", ".join(seen.emails)
-    lists = {
-        "entries": ("created_at", "type", "amount", "balance_after", "app_id", "description"),
-        "purchases": (
-            "created_at",
-            "status",
-            "credits",
-            "price_euro_cents",
-            "stripe_payment_intent_id",
-            "problem",
-        ),
-        "gifts_made": ("created_at", "code", "total_credits", "status", "expires_at"),
-        "gifts_received": ("created_at", "code", "credits_received"),
-        "reservations": ("created_at", "amount", "status", "reason", "expires_at"),
-        "jobs": ("created_at", "kind", "state", "attempts", "last_error"),
-        "usage": ("app_id", "credits_used", "days", "last_day"),
-        "audit": ("at", "actor", "action", "reason", "outcome"),
-    }
     tables = [facts_table(seen.user_id, facts)]
     if seen.subscription is not None:
         sync = seen.subscription
         tables.append(facts_table("sync", {name: getattr(sync, name) for name in sync.__struct_fields__}))
-    for name, columns in lists.items():
+    for name, columns in _PERSON_LISTS.items():
         rows = getattr(seen, name)
         if rows:
             tables.append(rows_table(name.replace("_", " "), rows, columns))

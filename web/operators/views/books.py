@@ -8,7 +8,7 @@ from datetime import datetime
 from aiohttp import web
 from sqlalchemy import Connection
 
-from domain import operators
+from domain import ledger_checks, operators
 from domain.operators import Action, AuditFilter, SubscriptionState, exporting
 from domain.operators.exporting import PERIOD_MAX, ExportFormat, Selection
 from domain.operators.rows import PAGE_DEFAULT
@@ -45,8 +45,14 @@ async def subscriptions(visit: Visit) -> web.StreamResponse:
 
 async def ledger(visit: Visit) -> web.StreamResponse:
     """GET /ops/ledger."""
-    checks = await visit.read(lambda connection, _now: operators.list_checks(connection, limit=CHECKS_SHOWN))
-    return visit.show("ledger.html", checks=checks)
+    offset = visit.asked.offset()
+    last, checks = await visit.read(
+        lambda connection, _now: (
+            ledger_checks.latest(connection),
+            operators.list_checks(connection, limit=CHECKS_SHOWN, offset=offset),
+        )
+    )
+    return visit.show("ledger.html", last=last, checks=checks, size=CHECKS_SHOWN)
 
 
 async def audit(visit: Visit) -> web.StreamResponse:

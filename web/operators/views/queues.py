@@ -13,13 +13,15 @@ from sqlalchemy import Connection
 from domain.errors import DeadLetterNotFound
 from domain.jobs import Queue
 from domain.operators import Action, audit, health
-from nudges.queues import DeadLetter, Queues
+from nudges.queues import DEAD_LETTERS_SHOWN_MAX, DeadLetter, Queues
 from web.operators.asked import Asked
 from web.operators.pages import Visit
 from web.operators.redis import RedisDown, ask_redis
 from web.operators.views.overview import queues_or_none
 
 LETTERS_SHOWN: Final = 50
+LETTERS_OFFSET_MAX: Final = DEAD_LETTERS_SHOWN_MAX - LETTERS_SHOWN
+"""All before it are read from each queue.  They live for an hour, and those looked at can be dropped."""
 
 HANDLED: Final[dict[str, tuple[Action, Callable[[Queues, str, str], DeadLetter], str]]] = {
     "requeue": (Action.REQUEUE_DEAD_LETTER, Queues.requeue, "requeued"),
@@ -31,7 +33,10 @@ async def queues(visit: Visit) -> web.StreamResponse:
     """GET /ops/queues."""
     kinds = await visit.read(lambda connection, now: health.kinds_of_jobs(connection, now=now))
     seen = await queues_or_none(visit.request)
-    letters = None if seen is None else await _letters(visit, [queue.name for queue in seen if queue.dead])
+    offset = min(visit.asked.offset(), LETTERS_OFFSET_MAX)
+    letters = None
+    if seen is not None:
+        letters = await _letters(visit, [queue.name for queue in seen if queue.dead], offset)
     rows = {
         queue.value: {
             name: sum(getattr(kind, name) for kind in kinds if kind.queue == queue.value)
@@ -39,7 +44,7 @@ async def queues(visit: Visit) -> web.StreamResponse:
         }
         for queue in Queue
     }
-    return visit.show("queues.html", queues=seen, letters=letters, rows=rows)
+    return visit.show("queues.html", queues=seen, letters=letters, rows=rows, size=LETTERS_SHOWN)
 
 
 async def letter(visit: Visit) -> web.StreamResponse:
@@ -47,11 +52,10 @@ async def letter(visit: Visit) -> web.StreamResponse:
     name, message_id = _which(visit.asked)
     visit.signed_in.check_may_act()
     try:
-        found = await ask_redis(visit.request, lambda queues: queues.dead_letters(name, limit=500))
+        shown = await ask_redis(visit.request, lambda queues: queues.dead_letter(name, message_id))
     except RedisDown:
         return visit.go("/ops/queues", "Redis does not answer; nothing was done")
-    shown = next((one for one in found if one.message_id == message_id), None)
-    if shown is None:
+    except DeadLetterNotFound:
         return visit.go("/ops/queues", "This dead letter is not there any more")
     handled = visit.asked.text("do")
     return visit.show("letter.html", letter=shown, do="drop" if handled == "drop" else "requeue")
@@ -88,10 +92,13 @@ async def handle_letter(visit: Visit) -> web.StreamResponse:
     return visit.go("/ops/queues", f"Dead letter: {ended}")
 
 
-async def _letters(visit: Visit, names: list[str]) -> list[DeadLetter]:
+async def _letters(visit: Visit, names: list[str], offset: int) -> list[DeadLetter]:
+    """A page of the dead letters of all queues, the newest first."""
+    last = offset + LETTERS_SHOWN
+
     def ask(queues: Queues) -> list[DeadLetter]:
-        found = [one for name in names for one in queues.dead_letters(name, limit=LETTERS_SHOWN)]
-        return sorted(found, key=lambda one: one.dead_at, reverse=True)[:LETTERS_SHOWN]
+        found = [one for name in names for one in queues.dead_letters(name, limit=last)]
+        return sorted(found, key=lambda one: one.dead_at, reverse=True)[offset:last]
 
     try:
         return await ask_redis(visit.request, ask)
