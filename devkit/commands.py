@@ -141,6 +141,13 @@ def _invariants(arguments: list[str]) -> int:
         return run_module("domain.invariants", DATABASE_URL=url)
 
 
+def _adopt(arguments: list[str]) -> int:
+    if "--rehearse" not in arguments:
+        return run_module("migrations.adoption", *arguments)
+    with database_url() as url:
+        return run_module("migrations.adoption", *arguments, DATABASE_URL=url)
+
+
 def _token(arguments: list[str]) -> int:
     if given := os.environ.get("MANA_AUTH_URL"):
         raise DevError(f"MANA_AUTH_URL is {given}: that service makes the tokens.")
@@ -189,6 +196,9 @@ COMMANDS: dict[str, Command] = {
     "psql": Command("[ARGUMENTS]", "a shell in the database", _psql),
     "migrate": Command(
         "[upgrade|downgrade REV|stamp REV]", "bring the database to the newest schema", _migrate
+    ),
+    "adopt": Command(
+        "DATABASE_URL [--apply] [--json] | --rehearse", "take a database of the old service over", _adopt
     ),
     "packages": Command("[list|add|change|deactivate|seed]", "what credits are sold for", _packages),
     "admin": Command("[COMMAND] [--json]", "what operators see and do; alone it lists the commands", _admin),

@@ -7,9 +7,9 @@ from typing import Final
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect
+
+from migrations.revisions import current_revision
 
 OLD_SERVICE_REVISION: Final = "0001"
 """The schema of the service that this one replaces (contract, section 4)."""
@@ -30,19 +30,6 @@ def alembic_config(database_url: str) -> Config:
     return config
 
 
-def head_revision() -> str:
-    """The newest revision that this code knows."""
-    head = ScriptDirectory.from_config(alembic_config("")).get_current_head()
-    if head is None:
-        raise RuntimeError("migrations/versions holds no revision")
-    return head
-
-
-def current_revision(connection: Connection) -> str | None:
-    """The revision that the database is at; None for one that was never migrated."""
-    return MigrationContext.configure(connection).get_current_revision()
-
-
 def upgrade_to_head(config: Config, revision: str = "head") -> None:
     """Bring a database forward: an empty one, one of ours, or one of the old service, as it is found.
 
@@ -57,3 +44,9 @@ def is_of_the_old_service(connection: Connection) -> bool:
     return current_revision(connection) is None and inspect(connection).has_table(
         "balances", schema="credits"
     )
+
+
+def is_being_adopted(connection: Connection) -> bool:
+    """Whether migrations.adoption has begun with the database, and has not ended."""
+    found: bool = connection.exec_driver_sql("SELECT to_regclass('adoption.steps') IS NOT NULL").scalar_one()
+    return found

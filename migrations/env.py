@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from alembic import context
 from alembic.runtime.migration import MigrationContext
+from alembic.util.exc import CommandError
 from sqlalchemy import Connection, text
 
 from domain.database import make_engine
 from domain.ledger.post import POST_FUNCTION_DIGEST, POST_FUNCTION_SQL
 from domain.tables import metadata
-from migrations.config import ADOPTS_OLD_SERVICE, MIGRATION_LOCK, OLD_SERVICE_REVISION, is_of_the_old_service
+from migrations.config import (
+    ADOPTS_OLD_SERVICE,
+    MIGRATION_LOCK,
+    OLD_SERVICE_REVISION,
+    is_being_adopted,
+    is_of_the_old_service,
+)
+from migrations.revisions import current_revision
 
 
 def run() -> None:
@@ -21,6 +29,10 @@ def run() -> None:
     locking = engine.execution_options(isolation_level="AUTOCOMMIT")
     with locking.connect() as lock, engine.connect() as connection:
         lock.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
+        if is_being_adopted(connection) and current_revision(connection) in (None, OLD_SERVICE_REVISION):
+            raise CommandError(
+                "this database is half adopted; finish it: python -m migrations.adoption --apply"
+            )
         if context.config.attributes.get(ADOPTS_OLD_SERVICE):
             _mark_old_service(connection)
         context.configure(connection=connection, target_metadata=metadata, transaction_per_migration=True)

@@ -1,7 +1,8 @@
 """Cloud Sync: what renewals, gifts over a paid period, resuming and reminders note with a subscription.
 
-Nothing is rewritten: rows of the old service and of other teams' scripts lack the notes, and are understood
-without them (domain.sync_billing.calendar.anchor_day_of).
+Rows of the old service and of other teams' scripts lack the notes, and are understood without them
+(domain.sync_billing.calendar.anchor_day_of).  Nothing is rewritten but one thing: an active subscription that
+the old service gave no date, and so charged never, gets its next anniversary; the time before is not charged.
 """
 
 from __future__ import annotations
@@ -32,6 +33,24 @@ CREATE INDEX sync_subscriptions_to_resume ON credits.sync_subscriptions (paused_
     WHERE auto_resume AND NOT active AND NOT is_gifted AND paused_at IS NOT NULL;
 """
 
+TAKE_OVER = """
+UPDATE credits.sync_subscriptions s SET next_charge_at = next.date AT TIME ZONE 'UTC'
+FROM credits.sync_subscriptions o
+CROSS JOIN LATERAL (
+    SELECT now() AT TIME ZONE 'UTC' AS today, coalesce(o.activated_at, now()) AT TIME ZONE 'UTC' AS began,
+           CASE o.billing_interval WHEN 'monthly' THEN 1 WHEN 'quarterly' THEN 3 ELSE 12 END AS step
+) facts
+CROSS JOIN LATERAL (
+    SELECT greatest(0, (extract(year FROM today) - extract(year FROM began))::int * 12
+                       + (extract(month FROM today) - extract(month FROM began))::int) / step AS passed
+) past
+CROSS JOIN LATERAL (
+    SELECT min(began + make_interval(months => step * n)) AS date
+    FROM generate_series(passed, passed + 1) n WHERE began + make_interval(months => step * n) > today
+) next
+WHERE s.user_id = o.user_id AND o.active AND NOT o.is_gifted AND o.next_charge_at IS NULL;
+"""
+
 BACK = """
 DROP INDEX credits.sync_subscriptions_due, credits.sync_subscriptions_to_resume;
 ALTER TABLE credits.sync_subscriptions
@@ -43,6 +62,7 @@ ALTER TABLE credits.sync_subscriptions
 def upgrade() -> None:
     """New columns without a value or with a constant one, and two small indexes: moments, whatever the size."""
     op.execute(COLUMNS)
+    op.execute(TAKE_OVER)
 
 
 def downgrade() -> None:
