@@ -127,7 +127,7 @@ class NotifySimulator:
         return web.json_response({"count": len(self._by_external_id), "sent": self.sent[::-1]})
 
     async def _answer_page(self, _: web.Request) -> web.Response:
-        return page("notify", sent=self.sent[: -SHOWN_MAX - 1 : -1])
+        return page("notify", total=len(self._by_external_id), sent=self.sent[: -SHOWN_MAX - 1 : -1])
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Self]:

@@ -8,6 +8,7 @@ import aiohttp
 import pytest
 
 from simulators.notify import NotifySimulator
+from simulators.notify.simulator import SHOWN_MAX
 
 SEND = "/api/v1/notifications/send"
 
@@ -122,3 +123,17 @@ async def test_the_page_shows_the_newest_first_and_escapes_it() -> None:
         assert "<script>" not in page
         sent = await (await session.get(f"{notify.url}/sent")).json()
         assert [one["externalId"] for one in sent["sent"]] == ["pause-2", "pause-1"]
+
+
+async def test_the_page_says_how_many_there_are_also_when_it_shows_only_the_newest() -> None:
+    notify = NotifySimulator()
+    async with notify.running(), aiohttp.ClientSession() as session:
+        for number in range(1, SHOWN_MAX + 2):
+            notify.accept(notification(f"pause-{number}", body="Here: https://mana.how/settings/sync\n"))
+        page = await (await session.get(notify.url)).text()
+    assert f"{SHOWN_MAX + 1} notifications" in page
+    assert f"the newest {SHOWN_MAX} of them" in page
+    assert page.count("<article") == SHOWN_MAX
+    assert f"pause-{SHOWN_MAX + 1}<" in page
+    assert "pause-1<" not in page
+    assert page.count('<a href="https://mana.how/settings/sync"') == SHOWN_MAX
