@@ -49,7 +49,7 @@ class PaymentState(StrEnum):
 
 
 class Payment(msgspec.Struct, frozen=True, kw_only=True):
-    """What the provider says of one payment, at `at`.  Amounts in the currency's cents."""
+    """What the provider says of one payment, at `at`.  Amounts in the currency's cents; None is not told."""
 
     state: PaymentState
     at: datetime
@@ -57,8 +57,8 @@ class Payment(msgspec.Struct, frozen=True, kw_only=True):
     checkout_session_id: str | None = None
     purchase_id: UUID | None = None
     """Which purchase it says it is for: what we wrote into its metadata."""
-    paid_cents: int = 0
-    currency: str = CURRENCY
+    paid_cents: int | None = None
+    currency: str | None = None
     failure_code: str | None = None
 
 

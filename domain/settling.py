@@ -120,7 +120,7 @@ def _status_values(row: Row[Any], status: str, payment: Payment) -> dict[str, An
     if payment.state in _RANK:
         newest = max(payment.at, row.stripe_status_at or payment.at)
         values["stripe_status_at"] = newest
-        if status == "failed" and newest == payment.at:
+        if status == "failed" and newest == payment.at and payment.failure_code is not None:
             values["failure_code"] = payment.failure_code
     if status in ("completed", "cancelled"):
         values["next_check_at"] = None
@@ -169,9 +169,10 @@ def _names(row: Row[Any], payment: Payment) -> dict[str, Any]:
 
 
 def _mismatch(row: Row[Any], payment: Payment) -> str | None:
-    if payment.currency != CURRENCY:
+    """Why the money does not fit.  What was not told is unknown, and keeps no paid purchase waiting."""
+    if payment.currency is not None and payment.currency != CURRENCY:
         return f"paid in {payment.currency[:3]}, not in {CURRENCY}"
-    if payment.paid_cents < row.price_euro_cents:
+    if payment.paid_cents is not None and payment.paid_cents < row.price_euro_cents:
         return f"paid {payment.paid_cents} cents of {row.price_euro_cents}"
     return None
 

@@ -75,20 +75,22 @@ def payment_of_intent(intent: Object, at: datetime, state: PaymentState | None =
     intent_id = text_of(intent, "id")
     if intent_id is None:
         return None
+    state = state or _state_of_intent(intent)
     failure = object_of(intent, "last_payment_error")
-    if state is None:
-        waiting = PaymentState.FAILED if failure else PaymentState.OPEN
-        state = _INTENT_STATES.get(text_of(intent, "status") or "", waiting)
-    paid = number_of(intent, "amount_received")
     return Payment(
         state=state,
         at=at,
         payment_intent_id=intent_id,
         purchase_id=purchase_of(intent),
-        paid_cents=(paid if paid is not None else number_of(intent, "amount")) or 0,
-        currency=(text_of(intent, "currency") or CURRENCY).lower(),
+        paid_cents=_paid_cents(intent, "amount_received", "amount"),
+        currency=_currency(intent),
         failure_code=_failure_code(failure) if state is PaymentState.FAILED else None,
     )
+
+
+def _state_of_intent(intent: Object) -> PaymentState:
+    waiting = PaymentState.FAILED if object_of(intent, "last_payment_error") else PaymentState.OPEN
+    return _INTENT_STATES.get(text_of(intent, "status") or "", waiting)
 
 
 def _failure_code(failure: Object) -> str | None:
@@ -97,10 +99,15 @@ def _failure_code(failure: Object) -> str | None:
 
 
 def payment_of_session(session: Object, at: datetime, state: PaymentState | None = None) -> Payment | None:
-    """The payment of a Checkout Session; `state` where an event says it, else by the session's statuses."""
+    """The payment of a Checkout Session; `state` where an event says it, else by the session's statuses.
+
+    A session stays complete and unpaid when its bank debit fails: that is told by its PaymentIntent alone,
+    where it is there whole (expanded).
+    """
     session_id = text_of(session, "id")
     if session_id is None:
         return None
+    intent = object_of(session, "payment_intent")
     if state is None:
         match text_of(session, "status"), text_of(session, "payment_status"):
             case _, "paid":
@@ -108,7 +115,7 @@ def payment_of_session(session: Object, at: datetime, state: PaymentState | None
             case "expired", _:
                 state = PaymentState.CANCELLED
             case "complete", _:
-                state = PaymentState.PROCESSING
+                state = _state_of_intent(intent) if intent else PaymentState.PROCESSING
             case _:
                 state = PaymentState.OPEN
     return Payment(
@@ -117,9 +124,23 @@ def payment_of_session(session: Object, at: datetime, state: PaymentState | None
         payment_intent_id=id_of(session, "payment_intent"),
         checkout_session_id=session_id,
         purchase_id=purchase_of(session) or _uuid(text_of(session, "client_reference_id")),
-        paid_cents=number_of(session, "amount_total") or 0,
-        currency=(text_of(session, "currency") or CURRENCY).lower(),
+        paid_cents=_paid_cents(session, "amount_total"),
+        currency=_currency(session),
+        failure_code=_failure_code(object_of(intent, "last_payment_error"))
+        if state is PaymentState.FAILED
+        else None,
     )
+
+
+def _paid_cents(obj: Object, *names: str) -> int | None:
+    """The first of these amounts that is told; one in a wrong form is 0, which pays for nothing."""
+    told = [name for name in names if obj.get(name) is not None]
+    return (number_of(obj, told[0]) or 0) if told else None
+
+
+def _currency(obj: Object) -> str | None:
+    value = obj.get("currency")
+    return None if value is None else str(value).lower()
 
 
 def reversal_of_refund(refund: Object, at: datetime) -> Reversal | None:

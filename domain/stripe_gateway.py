@@ -41,10 +41,14 @@ TRY_AGAIN_WITHIN_SECONDS: Final = 15.0
 """No further try later than this after the first: callers of ours give up after about half a minute."""
 
 PAUSE_SECONDS: Final = 0.25
-"""Before the second try; doubled before the third, and jittered."""
+PAUSE_SECONDS_MAX: Final = 1.0
+"""Before the second try; doubled before each further one up to the longest, and jittered."""
 
 PAYMENT_METHODS: Final = ("card", "sepa_debit")
 """How a package may be paid (contract, section 3)."""
+
+KEY_IN_USE_STATUS: Final = 409
+"""A call with the same idempotency key is under way."""
 
 EVENTS_PER_PAGE: Final = 100
 EVENT_PAGES_MAX: Final = 20
@@ -144,7 +148,8 @@ class StripeGateway:
 
     def ask_session(self, checkout_session_id: str, *, now: datetime) -> Known:
         """See domain.payments.Gateway."""
-        session = _patiently(lambda: self._client.v1.checkout.sessions.retrieve(checkout_session_id))
+        whole: Any = {"expand": ["payment_intent"]}
+        session = _patiently(lambda: self._client.v1.checkout.sessions.retrieve(checkout_session_id, whole))
         return self._with_reversals(stripe_facts.payment_of_session(session.to_dict(), now), now)
 
     def find(self, purchase_id: UUID, *, customer_id: str, since: datetime, now: datetime) -> Known:
@@ -152,10 +157,10 @@ class StripeGateway:
         made_after = int((since - CLOCK_SKEW).timestamp())
         wanted: Any = {"customer": customer_id, "created": {"gte": made_after}, "limit": 100}
 
+        whole: Any = {**wanted, "expand": ["data.payment_intent"]}
+
         def sessions() -> list[Object]:
-            return [
-                one.to_dict() for one in self._client.v1.checkout.sessions.list(wanted).auto_paging_iter()
-            ]
+            return [one.to_dict() for one in self._client.v1.checkout.sessions.list(whole).auto_paging_iter()]
 
         def intents() -> list[Object]:
             return [one.to_dict() for one in self._client.v1.payment_intents.list(wanted).auto_paging_iter()]
@@ -227,7 +232,10 @@ def _price(order: PaymentOrder) -> dict[str, Any]:
 
 
 def _patiently(call: Callable[[], T]) -> T:
-    """What the call returns, tried again after an outage; raises our errors in place of the SDK's."""
+    """What the call returns, tried again after an outage; raises our errors in place of the SDK's.
+
+    While the same call is under way elsewhere (first purchases at once), its answer is waited for.
+    """
     give_up_at = time.monotonic() + TRY_AGAIN_WITHIN_SECONDS
     pause_seconds = PAUSE_SECONDS
     tries = 1
@@ -239,10 +247,11 @@ def _patiently(call: Callable[[], T]) -> T:
             pause = pause_seconds * random.uniform(0.75, 1.5)  # noqa: S311 - nobody gains by guessing it
             is_late = time.monotonic() + pause > give_up_at
             log.warning("stripe_call_failed", error=str(ours), tries=tries)
-            if not isinstance(ours, PaymentProviderUnavailable) or tries == TRIES_MAX or is_late:
+            is_last = tries >= TRIES_MAX and error.http_status != KEY_IN_USE_STATUS
+            if not isinstance(ours, PaymentProviderUnavailable) or is_last or is_late:
                 raise ours from error
         time.sleep(pause)
-        pause_seconds *= 2
+        pause_seconds = min(2 * pause_seconds, PAUSE_SECONDS_MAX)
         tries += 1
 
 

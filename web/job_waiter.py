@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from domain import jobs
 from domain.jobs import JobResult, JobState
+from web.batches import Overloaded
 from web.bridge import Bridge
 from web.deductions import Outage
 
@@ -57,20 +58,26 @@ class JobWaiter:
             self._waiting.pop(job_id, None)
 
     async def _look(self) -> None:
-        while self._waiting:
-            await asyncio.sleep(self._pause_seconds)
-            self._pause_seconds = min(self._pause_seconds * 1.5, LOOK_PAUSE_MAX_SECONDS)
-            wanted = list(self._waiting)
-            try:
-                found = await self._bridge.run(partial(_results, wanted))
-            except Outage:
-                # The jobs are durable; their callers go on waiting until their time is over.
-                log.warning("waiting_jobs_not_seen", count=len(wanted))
-                continue
-            for job_id, result in found.items():
-                if result.state is not JobState.WAITING:
-                    self._tell(job_id, result)
-        self._looking = None
+        try:
+            while self._waiting:
+                await asyncio.sleep(self._pause_seconds)
+                self._pause_seconds = min(self._pause_seconds * 1.5, LOOK_PAUSE_MAX_SECONDS)
+                await self._look_once()
+        finally:
+            # However it ended: whoever waits next begins a look of their own.
+            self._looking = None
+
+    async def _look_once(self) -> None:
+        wanted = list(self._waiting)
+        try:
+            found = await self._bridge.run(partial(_results, wanted))
+        except (Outage, Overloaded):
+            # The jobs are durable; their callers go on waiting until their time is over.
+            log.warning("waiting_jobs_not_seen", count=len(wanted))
+            return
+        for job_id, result in found.items():
+            if result.state is not JobState.WAITING:
+                self._tell(job_id, result)
 
     def _tell(self, job_id: UUID, result: JobResult) -> None:
         for future in self._waiting.pop(job_id, []):

@@ -59,6 +59,19 @@ def test_first_purchases_at_once_make_one_customer(shop: Shop, engine: Engine) -
     assert scalar(engine, "SELECT count(*) FROM credits.stripe_customers") == 1
 
 
+@pytest.mark.parametrize("key", [None, "k"])
+def test_first_purchases_at_once_all_succeed_though_stripe_takes_its_time(
+    shop: Shop, key: str | None
+) -> None:
+    """Stripe tells the later ones that the same call is under way, for longer than three tries last."""
+    package = shop.package()
+    shop.stripe.api.processing_seconds = 1.5
+    bought = at_once(*[lambda: shop.buy(package, key=key) for _ in range(3)])
+    assert all(one.client_secret for one in bought)
+    payments = 3 if key is None else 1
+    assert (len(shop.stripe.all("customer")), len(shop.stripe.all("payment_intent"))) == (1, payments)
+
+
 def test_a_customer_deleted_at_stripe_is_made_anew(shop: Shop) -> None:
     package = shop.package()
     first = shop.row(shop.buy(package).purchase_id)

@@ -90,6 +90,33 @@ def test_an_hour_without_webhooks_and_every_paid_purchase_is_settled(
         assert sum(entry.amount > 0 for entry in entries(engine, rows[name].user_id)) == 1
 
 
+@pytest.mark.parametrize("is_told", [True, False])
+@pytest.mark.parametrize("knows_page", [True, False])
+def test_a_bank_debit_on_stripes_page_that_failed_is_failed_whether_it_was_told_or_asked(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch, is_told: bool, knows_page: bool
+) -> None:
+    """The page itself stays complete and unpaid, as it was while the bank was asked."""
+    purchase_id = shop.buy(shop.package(), checkout=True).purchase_id
+    shop.stripe.pay(shop.row(purchase_id).checkout_session_id, "pm_sepaDebit")
+    if not knows_page:
+        shop.forget_names(purchase_id)
+    without_events(shop, monkeypatch)
+    shop.advance(minutes=16)
+    shop.reconcile()
+    assert shop.row(purchase_id).status == "pending"
+    [intent] = shop.stripe.all("payment_intent")
+    shop.advance(days=5)
+    shop.stripe.settle(intent["id"], succeeds=False)
+    if is_told:
+        shop.deliver_all()
+        assert shop.row(purchase_id).status == "failed"
+    for _ in range(2):
+        shop.advance(hours=25)
+        shop.reconcile()
+    failed = shop.row(purchase_id)
+    assert (failed.status, failed.failure_code) == ("failed", "payment_intent_payment_attempt_failed")
+
+
 def test_stripe_is_not_asked_within_a_quarter_of_an_hour_and_ever_more_rarely(shop: Shop) -> None:
     row = shop.begun()
     asked = []

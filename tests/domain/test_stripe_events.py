@@ -232,6 +232,10 @@ def test_a_cancelled_payment_is_cancelled_in_every_order(shop: Shop) -> None:
     [
         ({"amount_received": 999}, "paid 999 cents of 1000"),
         ({"currency": "usd"}, "paid in usd, not in eur"),
+        ({"amount_received": 0}, "paid 0 cents of 1000"),
+        ({"amount_received": None, "amount": 999}, "paid 999 cents of 1000"),
+        ({"amount_received": "1000"}, "paid 0 cents of 1000"),
+        ({"currency": 7}, "paid in 7, not in eur"),
     ],
 )
 def test_money_that_does_not_fit_is_flagged_and_not_credited(
@@ -245,6 +249,34 @@ def test_money_that_does_not_fit_is_flagged_and_not_credited(
     [job] = jobs(engine)
     assert (job.state, job.result["code"]) == ("refused", "payment_does_not_match")
     assert shop.outcome(wrong) == f"flagged: {problem}"
+
+
+def test_what_an_event_does_not_tell_is_unknown_and_keeps_no_paid_purchase_waiting(shop: Shop) -> None:
+    facts = ("amount", "amount_received", "currency")
+    for names in [facts[:1], facts[1:2], facts[2:], facts]:
+        for is_null in (True, False):
+            row = shop.ordered()
+            paid = told_of(row).succeeded()
+            for name in names:
+                paid["data"]["object"][name] = None
+                if not is_null:
+                    del paid["data"]["object"][name]
+            assert shop.deliver(paid) == [Ending.DONE], names
+            assert [shop.row(row.id).status, shop.balance(row.user_id)] == ["completed", 1_000], names
+    bought = shop.buy(shop.package(), checkout=True)
+    session_id = shop.row(bought.purchase_id).checkout_session_id
+    session = {"id": session_id, "object": "checkout.session", "payment_status": "paid"}
+    shop.deliver(event("checkout.session.completed", session))
+    assert [shop.row(bought.purchase_id).status, shop.balance("anna")] == ["completed", 1_000]
+
+
+def test_a_page_paid_with_less_than_the_price_is_flagged(shop: Shop) -> None:
+    bought = shop.buy(shop.package(), checkout=True)
+    session_id = shop.row(bought.purchase_id).checkout_session_id
+    session = {"id": session_id, "object": "checkout.session", "payment_status": "paid", "currency": "eur"}
+    less = event("checkout.session.completed", {**session, "amount_total": 1})
+    assert shop.deliver(less) == [Ending.REFUSED]
+    assert shop.row(bought.purchase_id).problem == "paid 1 cents of 1000"
 
 
 def test_a_second_payment_for_one_purchase_is_flagged_and_not_credited(shop: Shop) -> None:
