@@ -30,6 +30,11 @@ STEPS = (
         "docs/errors.md says what the tables say",
         (str(VENV_PYTHON), "-m", "web.error_docs", "--check"),
     ),
+    Step(
+        "metrics",
+        "docs/metrics.md says what the list says",
+        (str(VENV_PYTHON), "-m", "domain.telemetry", "--check"),
+    ),
     Step("tests", "all tests pass", (str(ROOT / "dev"), "test")),
 )
 

@@ -10,7 +10,7 @@ from typing import Any, Final
 import msgspec
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import Connection, Engine, create_engine, make_url
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, make_url
 
 from domain.errors import Refusal
 from domain.nudge import Nudge, take_added
@@ -25,6 +25,9 @@ IDLE_IN_TRANSACTION_SECONDS: Final = 60
 """A transaction whose owner went silent (stopped, cut off) is ended, and its locks go."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
+
+CONNECTIONS_OVER_MAX: Final = 2
+"""Connections that an engine opens beyond its pool's size, for a moment of need."""
 
 
 _json_encoder: Final = msgspec.json.Encoder(decimal_format="number")
@@ -63,7 +66,7 @@ def make_engine(
     return create_engine(
         url,
         pool_size=pool_size,
-        max_overflow=2,
+        max_overflow=CONNECTIONS_OVER_MAX,
         pool_pre_ping=True,
         hide_parameters=True,  # the values of a statement are personal data, and errors go to the log
         json_serializer=_to_json,
@@ -74,6 +77,16 @@ def make_engine(
             "application_name": application_name,
         },
     )
+
+
+def connections_in_use(engine: Engine) -> int:
+    """How many of an engine's connections somebody holds."""
+    return engine.pool.checkedout() if isinstance(engine.pool, QueuePool) else 0
+
+
+def connections_max(engine: Engine) -> int:
+    """How many connections an engine opens at most."""
+    return engine.pool.size() + CONNECTIONS_OVER_MAX if isinstance(engine.pool, QueuePool) else 0
 
 
 def make_async_pool(

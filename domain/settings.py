@@ -27,6 +27,17 @@ class SettingsError(Exception):
 
 
 @dataclass(frozen=True)
+class Telemetry:
+    """What machines are told beside logs.  A port of 0 means none."""
+
+    worker_metrics_port: int
+    scheduler_metrics_port: int
+    log_user_ids: Literal["plain", "hashed"]
+    log_user_ids_key: str | None = field(repr=False)
+    traces: bool
+
+
+@dataclass(frozen=True)
 class Settings:
     """The service's configuration.  Times are in seconds, sizes in bytes, unless the name says otherwise."""
 
@@ -57,6 +68,7 @@ class Settings:
     ops_adjust_max: int
     log_format: Literal["json", "console"]
     log_level: str
+    telemetry: Telemetry
 
     @property
     def is_development(self) -> bool:
@@ -167,7 +179,23 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             read.choice("LOG_FORMAT", "console" if env == "development" else "json", ("json", "console")),
         ),
         log_level=read.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+        telemetry=_telemetry(read),
     )
     if read.problems:
         raise SettingsError(read.problems)
     return settings
+
+
+def _telemetry(read: _Reader) -> Telemetry:
+    telemetry = Telemetry(
+        worker_metrics_port=read.number("WORKER_METRICS_PORT", 0, 0, 65535),
+        scheduler_metrics_port=read.number("SCHEDULER_METRICS_PORT", 0, 0, 65535),
+        log_user_ids=cast(
+            "Literal['plain', 'hashed']", read.choice("LOG_USER_IDS", "plain", ("plain", "hashed"))
+        ),
+        log_user_ids_key=read.optional("LOG_USER_IDS_KEY"),
+        traces=read.flag("TRACES", "off"),
+    )
+    if telemetry.log_user_ids == "hashed" and telemetry.log_user_ids_key is None:
+        read.problems.append("LOG_USER_IDS_KEY is missing: LOG_USER_IDS=hashed needs a secret of your own")
+    return telemetry

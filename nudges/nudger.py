@@ -8,19 +8,16 @@ from collections.abc import Sequence
 from typing import Final
 
 import structlog
-from prometheus_client import Counter
 from redis import RedisError
 
 from domain.nudge import AddedJob
+from domain.telemetry.metrics import NUDGES_LOST, NUDGES_SENT
 from nudges.broker import make_broker, message_for
 
 WAITING_MAX: Final = 10_000
 """Nudges waiting to be sent: a few seconds' worth.  More are dropped: the relay sends them."""
 
 CLOSE_TIMEOUT_SECONDS: Final = 2.0
-
-_sent: Final = Counter("nudges_sent_total", "Jobs that workers were told of right after the commit.")
-_lost: Final = Counter("nudges_lost_total", "Jobs left to the relay, because Redis did not take the message.")
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +42,7 @@ class Nudger:
             try:
                 self._waiting.put_nowait(job)
             except queue.Full:
-                _lost.inc()
+                NUDGES_LOST.inc()
 
     def close(self) -> None:
         """Send what waits, for CLOSE_TIMEOUT_SECONDS at most, then stop."""
@@ -63,7 +60,7 @@ class Nudger:
             except (RedisError, OSError) as error:
                 self._lose(error)
             else:
-                _sent.inc()
+                NUDGES_SENT.inc()
                 self._is_down = False
 
     def _lose(self, error: Exception) -> None:
@@ -74,7 +71,7 @@ class Nudger:
                 self._waiting.put_nowait(None)
                 break
             lost += 1
-        _lost.inc(lost)
+        NUDGES_LOST.inc(lost)
         if not self._is_down:
             log.warning("nudges_lost", error=type(error).__name__, count=lost)
         self._is_down = True

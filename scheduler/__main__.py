@@ -12,6 +12,7 @@ import structlog
 from domain.database import make_engine
 from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
+from domain.telemetry.pages import serve
 from nudges import Nudger
 from scheduler.clock import Scheduler
 from scheduler.timetable import CHORES, TIMETABLE
@@ -31,6 +32,7 @@ def main() -> int:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda _number, _frame: stop.set())
+    close_metrics = serve(settings.telemetry.scheduler_metrics_port, settings.host)
     engine = make_engine(
         settings.database_url, pool_size=CONNECTIONS, application_name="mana-credits-scheduler"
     )
@@ -39,6 +41,7 @@ def main() -> int:
     structlog.get_logger(__name__).info("scheduler_ready", lines=len(TIMETABLE) + len(CHORES))
     scheduler.run(stop)
     nudger.close()
+    close_metrics()
     engine.dispose()
     return 0
 

@@ -22,6 +22,7 @@ from domain import heartbeats
 from domain.database import transaction
 from domain.jobs.failing import describe
 from domain.nudge import Nudge
+from domain.telemetry.metrics import LEADS, LINES_FAILED, SLOTS_FIRED
 from scheduler.leadership import Leadership
 from scheduler.slots import fire, latest_slot
 from scheduler.timetable import Chore, Entry
@@ -72,6 +73,7 @@ class Scheduler:
     def tick(self) -> bool:
         """Fire and do what is due, if this process leads; whether it leads."""
         leads = self._leadership.hold()
+        LEADS.set(leads)
         self._guarded("heartbeat", partial(self._beat, leads))
         if not leads:
             self._fired.clear()
@@ -87,8 +89,10 @@ class Scheduler:
         try:
             work()
         except DBAPIError as error:
+            LINES_FAILED.labels(name).inc()
             log.warning("timetable_line_waits", line=name, error=describe(error))
         except Exception as error:  # noqa: BLE001 - one wrong line must not stop the clock
+            LINES_FAILED.labels(name).inc()
             log.error("timetable_line_failed", line=name, error=describe(error))  # noqa: TRY400
 
     def _fire(self, entry: Entry) -> None:
@@ -100,6 +104,7 @@ class Scheduler:
             job_id = fire(connection, entry, slot, now=now)
         self._fired[entry.name] = slot
         if job_id is not None:
+            SLOTS_FIRED.labels(entry.name).inc()
             log.info("slot_fired", line=entry.name, slot=slot.isoformat(), job_id=str(job_id))
 
     def _do(self, chore: Chore) -> None:

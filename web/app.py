@@ -44,6 +44,7 @@ from web.routes import credits as credits_routes
 from web.routes import purchases as purchase_routes
 from web.routes.ops import add_pages
 from web.routing import Operation, Services, register, services_key
+from web.scrape import scraping
 from web.throttle import Throttle
 
 ROOMS: Final = (
@@ -109,6 +110,7 @@ def make_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(services)
     app.cleanup_ctx.append(operator_sessions)
     app.cleanup_ctx.append(dramatiq_queues)
+    app.cleanup_ctx.append(scraping)
     app.cleanup_ctx.append(beating)
     add_pages(app)
     return app

@@ -8,16 +8,10 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, Generic, TypeVar
 
-from prometheus_client import Gauge, Histogram
+from domain.telemetry.metrics import BATCH_SECONDS, BATCH_SIZES
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-
-BATCH_SIZES: Final = Histogram(
-    "mana_batch_size", "Items in a batch.", ["batch"], buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256)
-)
-BATCHES_WAITING: Final = Gauge("mana_batch_waiting", "Items waiting for the next batch.", ["batch"])
-
 
 STALLED_SECONDS: Final = 0.05
 """A batch takes a few milliseconds; one under way for so long is waiting for something."""
@@ -54,7 +48,13 @@ class Batches(Generic[Item, Result]):
         self._waiting: deque[tuple[Item, asyncio.Future[Result]]] = deque()
         self._in_flight: set[asyncio.Task[None]] = set()
         self._sizes = BATCH_SIZES.labels(name)
-        BATCHES_WAITING.labels(name).set_function(lambda: len(self._waiting))
+        self._seconds = BATCH_SECONDS.labels(name)
+        self.name = name
+
+    @property
+    def waiting(self) -> int:
+        """Items waiting for a batch."""
+        return len(self._waiting)
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """The future result of `item`.  Raises Overloaded; what `work` gave or raised comes by the future."""
@@ -108,10 +108,11 @@ class Batches(Generic[Item, Result]):
             # The task begins after the requests that the event loop read together with its first one.
             while self._waiting:
                 size = min(len(self._waiting), self._batch_max)
-                self._last_start = time.monotonic()
+                self._last_start = began = time.monotonic()
                 batch = [self._waiting.popleft() for _ in range(size)]
                 self._sizes.observe(size)
                 await self._answer(batch)
+                self._seconds.observe(time.monotonic() - began)
         finally:
             task = asyncio.current_task()
             if task is not None:

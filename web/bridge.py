@@ -20,10 +20,11 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from domain import ledger
-from domain.database import make_async_pool, make_engine, transaction
+from domain.database import connections_in_use, connections_max, make_async_pool, make_engine, transaction
 from domain.ledger import Balance, Outcome, Posting
 from domain.nudge import Nudge
 from domain.settings import Settings
+from domain.telemetry.metrics import BATCHES_WAITING, COLD_WAITING, CONNECTIONS_IN_USE, CONNECTIONS_MAX
 from web.batches import Batches, Overloaded
 from web.deductions import Deductions, Outage
 
@@ -117,6 +118,17 @@ class Bridge:
         await self._pool.close()
         await asyncio.to_thread(self._threads.shutdown)
         self.engine.dispose()
+
+    def tell_how_busy(self) -> None:
+        """Say what waits and how many connections are in use at this moment, for /metrics."""
+        for batches in (self.deductions, self.balances):
+            BATCHES_WAITING.labels(batches.name).set(batches.waiting)
+        COLD_WAITING.set(self._runs_waiting)
+        stats = self._pool.get_stats()
+        CONNECTIONS_IN_USE.labels("hot").set(stats["pool_size"] - stats["pool_available"])
+        CONNECTIONS_MAX.labels("hot").set(stats["pool_max"])
+        CONNECTIONS_IN_USE.labels("cold").set(connections_in_use(self.engine))
+        CONNECTIONS_MAX.labels("cold").set(connections_max(self.engine))
 
     async def run(self, work: Callable[[Connection, datetime], T]) -> T:
         """Run domain work in a transaction of its own, on a thread; committed when this returns.

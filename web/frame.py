@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Awaitable, Callable
@@ -12,10 +13,11 @@ import structlog
 from aiohttp import web
 from prometheus_client import Histogram
 
+from domain.telemetry.metrics import DEFECTS, REFUSED_TOKENS, REQUESTS
 from web.auth import NotAuthenticated
 from web.defects import tell_defect
 from web.errors import DEFECT, wrong_of
-from web.metrics import DEFECTS, REFUSED_TOKENS, REQUESTS, calling_app
+from web.metrics import calling_app
 
 log: Final = structlog.get_logger()
 
@@ -23,6 +25,10 @@ ALLOWED_METHODS: Final = "GET,HEAD,PUT,POST,DELETE,PATCH"
 REQUEST_ID_CHARACTERS_MAX: Final = 128
 
 request_id_key: Final = web.RequestKey("request_id", str)
+user_id_key: Final = web.RequestKey("user_id", str)
+"""Who calls, once the token is verified."""
+
+_root_logger: Final = logging.getLogger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -35,7 +41,10 @@ async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
         response: web.StreamResponse = _preflight(request)
     else:
         response = await _answer(request, handler)
-    _histogram(request.method, _route(request), response.status).observe(time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    _histogram(request.method, _route(request), response.status).observe(seconds)
+    if _root_logger.isEnabledFor(logging.DEBUG):
+        log.debug("request", method=request.method, status=response.status, seconds=seconds, **_who(request))
     return response
 
 
@@ -87,7 +96,12 @@ def _preflight(request: web.Request) -> web.Response:
 
 def _who(request: web.Request) -> dict[str, str | None]:
     """What a log line says of the request."""
-    return {"route": _route(request), "request_id": _request_id(request), "app": calling_app(request.headers)}
+    return {
+        "route": _route(request),
+        "request_id": _request_id(request),
+        "app": calling_app(request.headers),
+        "user_id": request.get(user_id_key) or request.match_info.get("userId"),
+    }
 
 
 def _route(request: web.Request) -> str:

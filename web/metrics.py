@@ -1,25 +1,11 @@
-"""What the front counts, for Prometheus."""
+"""Counting calls by the app that makes them, however many names strangers think of."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final
 
-from prometheus_client import Counter, Histogram
-
-REQUESTS: Final = Histogram(
-    "mana_http_request_seconds",
-    "Time to answer a request, in seconds, by route and status.",
-    ["method", "route", "status"],
-    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10),
-)
-REFUSED_TOKENS: Final = Counter(
-    "mana_http_not_authenticated_total", "Requests whose token was not accepted, by reason.", ["reason"]
-)
-DEFECTS: Final = Counter("mana_http_defects_total", "Requests that met a defect of ours (500).", ["route"])
-CALLS_OF_APPS: Final = Counter(
-    "mana_http_calls_of_apps_total", "Calls with the service key, by the app that calls (X-App-Id).", ["app"]
-)
+from domain.telemetry.metrics import CALLS_OF_APPS
 
 APPS_COUNTED_MAX: Final = 100
 """Apps with a figure of their own: several times those there are.  Whatever comes then counts as `other`."""

@@ -19,6 +19,7 @@ from web.auth import Caller, ServiceKeys, TokenVerifier
 from web.bodies import BODY_BYTES_MAX, UnreadableBody, parse
 from web.bridge import Bridge
 from web.errors import ADMIN_ONLY, WrongServiceKey
+from web.frame import user_id_key
 from web.job_waiter import JobWaiter
 from web.metrics import count_call_of_app
 from web.outside import Outside
@@ -182,6 +183,7 @@ def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[w
             authorization = request.headers.get("Authorization")
             remembered = services.tokens.remembered(authorization or "")
             caller = remembered or await services.tokens.verify(authorization)
+            request[user_id_key] = caller.user_id
             if access is Access.ADMIN and not caller.is_admin:
                 return json_response(ADMIN_ONLY, status=403)
         body = None

@@ -8,6 +8,7 @@ import threading
 
 from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
+from domain.telemetry.pages import serve
 from workers.actors import all_handlers
 from workers.master import run_children
 from workers.process import DRAIN_SECONDS, HandlersOf, run_process
@@ -30,8 +31,20 @@ def main(
         signal.signal(number, lambda _number, _frame: stop.set())
     if settings.worker_processes > 1 and CHILD not in arguments:
         command = [sys.executable, *sys.orig_argv[1:], CHILD]
-        return run_children(command, settings.worker_processes, stop)
-    return run_process(settings, stop, handlers_of=handlers_of, drain_seconds=drain_seconds)
+        return run_children(
+            command,
+            settings.worker_processes,
+            stop,
+            lambda directory: serve(
+                settings.telemetry.worker_metrics_port, settings.host, directory=directory
+            ),
+        )
+    # A child's figures are on its master's page.
+    close = serve(0 if CHILD in arguments else settings.telemetry.worker_metrics_port, settings.host)
+    try:
+        return run_process(settings, stop, handlers_of=handlers_of, drain_seconds=drain_seconds)
+    finally:
+        close()
 
 
 if __name__ == "__main__":

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import structlog
 
+from domain.telemetry.sharing import environment_of_child, forget_gauges
 from workers.process import DRAIN_SECONDS
 
 CHECK_EVERY_SECONDS: Final = 0.2
@@ -23,9 +26,26 @@ KILL_AFTER_SECONDS: Final = DRAIN_SECONDS + 5
 log = structlog.get_logger(__name__)
 
 
-def run_children(command: Sequence[str], count: int, stop: threading.Event) -> int:
-    """Keep `count` processes of `command` running until `stop` is set, then end them; the exit code."""
-    children = [_Child(command) for _ in range(count)]
+def run_children(
+    command: Sequence[str],
+    count: int,
+    stop: threading.Event,
+    serve_metrics: Callable[[str], Callable[[], None]],
+) -> int:
+    """Keep `count` processes of `command` running until `stop` is set, then end them; the exit code.
+
+    `serve_metrics` is given the directory in which they count, and returns what ends it.
+    """
+    with tempfile.TemporaryDirectory(prefix="mana-metrics-") as directory:
+        close = serve_metrics(directory)
+        try:
+            return _run(command, count, stop, directory)
+        finally:
+            close()
+
+
+def _run(command: Sequence[str], count: int, stop: threading.Event, directory: str) -> int:
+    children = [_Child(command, slot, directory) for slot in range(count)]
     while not stop.wait(CHECK_EVERY_SECONDS):
         for child in children:
             child.keep_running()
@@ -36,16 +56,22 @@ def run_children(command: Sequence[str], count: int, stop: threading.Event) -> i
 
 
 class _Child:
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], slot: int, directory: str) -> None:
         self._command = command
+        self._slot = slot
+        self._directory = directory
         self._start()
 
     def _start(self) -> None:
         self._started = time.monotonic()
-        self._process = subprocess.Popen(self._command)  # noqa: S603 - our own command
+        self._process = subprocess.Popen(  # noqa: S603 - our own command
+            self._command, env={**os.environ, **environment_of_child(self._directory, self._slot)}
+        )
 
     def keep_running(self) -> None:
         code = self._process.poll()
+        if code is not None:
+            forget_gauges(self._directory, self._slot)
         if code is not None and time.monotonic() >= self._started + RESTART_AFTER_SECONDS:
             log.error("worker_process_died", pid=self._process.pid, code=code)
             self._start()

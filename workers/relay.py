@@ -19,9 +19,10 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain import heartbeats
-from domain.database import transaction
+from domain.database import connections_in_use, connections_max, transaction
 from domain.jobs import Handler, claim_due
 from domain.jobs.failing import describe
+from domain.telemetry.metrics import CONNECTIONS_IN_USE, CONNECTIONS_MAX, RELAYED
 from nudges import NudgeBroker, message_for
 
 SWEEP_EVERY_SECONDS: Final = 1.0
@@ -84,10 +85,13 @@ class Relay:
             due = claim_due(connection, queue=queue, kinds=kinds, most=room, now=self._clock())
         for job in due:
             self._broker.enqueue(message_for(job))
+        RELAYED.inc(len(due))
         return len(due)
 
     def _run(self) -> None:
         while not self._stop.wait(SWEEP_EVERY_SECONDS):
+            CONNECTIONS_IN_USE.labels("worker").set(connections_in_use(self._engine))
+            CONNECTIONS_MAX.labels("worker").set(connections_max(self._engine))
             try:
                 self._beat()
                 sent = self.sweep()

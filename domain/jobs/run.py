@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -25,6 +26,7 @@ from domain.jobs.read import JobState
 from domain.jobs.refusals import refusal_to_row
 from domain.nudge import Nudge, take_added
 from domain.tables import jobs
+from domain.telemetry.metrics import JOB_AGE, JOB_SECONDS, JOBS_RUNNING
 
 CRASHES_MAX: Final = 8
 """Attempts in a row whose worker died.  One that kills its worker is given up; deployments kill a few."""
@@ -144,15 +146,31 @@ class _Attempt:
         self._clock = clock
         self._nudge = nudge
         self._retry_until: datetime | None = row.retry_until
-        self._log = log.bind(kind=row.kind, job_id=str(row.id), attempt=row.attempts)
+        self._began = time.monotonic()
+        self._log = log.bind(kind=row.kind, job_id=str(row.id), attempt=row.attempts, user_id=row.user_id)
 
     def run(self) -> Ending:
         """Do the work and end the job, or write down why not."""
+        running = JOBS_RUNNING.labels(self._row.queue)
+        running.inc()
         try:
-            return self._run()
+            ending = self._run()
         except _HasEnded:
             self._undo()
             return Ending.SKIPPED
+        finally:
+            running.dec()
+        self._count(ending)
+        return ending
+
+    def _count(self, ending: Ending) -> None:
+        seconds = time.monotonic() - self._began
+        JOB_SECONDS.labels(self._row.kind, ending.value).observe(seconds)
+        if ending is Ending.DONE:
+            self._log.debug("job_done", seconds=seconds)
+        if ending is Ending.DONE:
+            age = self._clock() - self._row.created_at
+            JOB_AGE.labels(self._row.kind).observe(max(age.total_seconds(), 0.0))
 
     def _run(self) -> Ending:
         try:
@@ -177,7 +195,7 @@ class _Attempt:
             # A time limit struck, wherever it was: the session is not to be trusted.
             self._connection.invalidate()
             self._connection.rollback()
-            self._failed(error)
+            self._count(self._failed(error))
             raise
 
     def _undo(self) -> None:

@@ -10,13 +10,13 @@ import aiohttp
 import pytest
 
 from domain.settings import read_settings
+from domain.telemetry.metrics import DEFECTS
 from simulators import serving
 from simulators.auth import AuthSimulator
 from tests.support.books import Books
 from tests.support.client import SERVICE_KEY, Client
 from tests.support.jobs import engine_on, run_waiting
 from web.app import make_app
-from web.metrics import DEFECTS
 from workers.actors import all_handlers
 from workers.parts import Parts
 

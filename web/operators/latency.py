@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-from web.metrics import REQUESTS
+from domain.telemetry.metrics import REQUESTS
 
 ROUTES: Final = frozenset({"/api/v1/credits/use", "/api/v1/internal/credits/use"})
 

@@ -12,12 +12,12 @@ from urllib.parse import quote
 from aiohttp import web
 from sqlalchemy import Connection
 
+from domain.telemetry.metrics import DEFECTS
 from web.batches import Overloaded
 from web.bodies import BODY_BYTES_MAX, BadRequest
 from web.deductions import Outage
 from web.defects import tell_defect
 from web.errors import DEFECT, Wrong, wrong_of
-from web.metrics import DEFECTS
 from web.operators import flash, render
 from web.operators.asked import Asked
 from web.operators.session import NotSignedIn, SignedIn, WrongCsrfToken, sessions_key

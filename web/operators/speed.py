@@ -14,7 +14,7 @@ from typing import Final
 
 from aiohttp import web
 
-from web.metrics import REQUESTS
+from domain.telemetry.metrics import REQUESTS
 from web.operators.latency import ROUTES
 
 SAMPLE_EVERY_SECONDS: Final = 5.0

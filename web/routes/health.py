@@ -7,16 +7,17 @@ from datetime import UTC, datetime
 from typing import Final
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from sqlalchemy import Connection, text
 
 from domain.ledger.post import POST_FUNCTION_DIGEST
+from domain.telemetry.pages import CONTENT_TYPE
 from migrations.revisions import current_revision, head_revision
 from web.answers import HealthAnswer, ReadyAnswer, timestamp
 from web.deductions import Outage
 from web.routing import Access, Call, Routes, json_response
+from web.scrape import scrape_key
 
 routes = Routes("", Access.OPEN, "Health")
 
@@ -44,8 +45,9 @@ async def ready(call: Call) -> web.Response:
 
 @routes.add("GET", "/metrics", answer=str)
 async def metrics(call: Call) -> web.Response:
-    """What the process counts, in Prometheus' text format."""
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+    """What the front counts and how the service is, in Prometheus' text format (docs/metrics.md)."""
+    page = await call.request.app[scrape_key].page()
+    return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 
 
 async def _database(call: Call) -> dict[str, str]:

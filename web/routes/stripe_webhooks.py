@@ -9,7 +9,8 @@ import structlog
 from aiohttp import web
 from msgspec import Meta
 
-from domain import stripe_events, stripe_signature
+from domain import stripe_events, stripe_facts, stripe_signature
+from domain.telemetry.metrics import STRIPE_DELIVERY, WEBHOOKS_REFUSED
 from web.answers import Answer
 from web.bodies import bad_field
 from web.routing import Access, Call, Routes, json_response, read_bytes
@@ -36,10 +37,12 @@ async def receive(call: Call) -> ReceivedAnswer | web.Response:
     """Take an event of Stripe's, signed over its raw bytes."""
     header = call.request.headers.get("Stripe-Signature")
     if not header:
+        WEBHOOKS_REFUSED.labels("missing").inc()
         return json_response(MISSING_SIGNATURE, status=400)
     body = await read_bytes(call.request, EVENT_BYTES_MAX)
     secrets = call.services.settings.stripe_webhook_secrets
     if not stripe_signature.is_signed(body, header, secrets, now=datetime.now(UTC)):
+        WEBHOOKS_REFUSED.labels("invalid").inc()
         log.warning("webhook_not_signed", size=len(body))
         return json_response(INVALID_SIGNATURE, status=400)
     try:
@@ -49,5 +52,8 @@ async def receive(call: Call) -> ReceivedAnswer | web.Response:
     received = await call.services.bridge.run(
         lambda connection, now: stripe_events.receive(connection, event, now=now)
     )
+    sent_at = stripe_facts.instant_of(event, "created")
+    if received.is_new and sent_at is not None:
+        STRIPE_DELIVERY.observe(max((datetime.now(UTC) - sent_at).total_seconds(), 0.0))
     log.info("stripe_event", event_id=received.event_id, type=event["type"], is_new=received.is_new)
     return ReceivedAnswer(received=True)
