@@ -1,86 +1,121 @@
-"""`python -m bench [--list] [--only NAME …] [--quick]`: measure, print, and keep the results."""
+"""`python -m bench`: measure, print, and keep the results."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
-from pathlib import Path
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from bench import pgbench_runs
-from bench.figures import FIGURES, Pace
-from bench.measure import Figure
+from bench import pgbench_runs, sending
+from bench.figures import FIGURES
+from bench.measure import Figure, Pace
 from bench.plot import plot
 from bench.rig import rig
+from bench.table import README, keep, kept, section, written_into
 
-RESULTS = Path(__file__).parent / "results"
-PACE = Pace(seconds=5, turns=5)
-QUICK = Pace(seconds=2, turns=3)
+SECONDS, TURNS, MEMORY_MINUTES = 5.0, 5, 5.0
+QUICK_SECONDS, QUICK_TURNS, QUICK_MEMORY_MINUTES = 1.0, 2, 0.3
 
 
 def main(arguments: list[str]) -> int:
     """Measure the figures asked for; 1 when one misses what it must reach, or a check is wrong."""
-    parser = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
-    parser.add_argument("--list", action="store_true", help="name the figures")
-    parser.add_argument("--only", nargs="+", choices=sorted(FIGURES), metavar="NAME", help="these alone")
-    parser.add_argument("--quick", action="store_true", help="short turns, and keep no results")
-    options = parser.parse_args(arguments)
+    options = parser().parse_args(arguments)
     console = Console()
     if options.list:
         for name, measure in FIGURES.items():
-            console.print(f"{name:16} {(measure.__doc__ or '').strip()}", highlight=False)
+            console.print(f"{name:20} {(measure.__doc__ or '').strip()}", highlight=False)
         return 0
-    pace = QUICK if options.quick else PACE
-    figures = []
-    with rig() as made:
-        pgbench_runs.prepare(made)
-        for name in options.only or FIGURES:
-            with console.status(f"measuring {name}"):
-                figure = FIGURES[name](made, pace)
-            figures.append(figure)
+    if options.table:
+        README.write_text(written_into(README.read_text(), section(kept())))
+        return 0
+    if options.own_generator:
+        os.environ[sending.OWN_ONLY] = "1"
+    figures: list[Figure] = []
+    for name in options.only or FIGURES:
+        # A machine of its own for each: none pays for what another left in the tables.
+        with console.status(f"measuring {name}"), rig() as made:
+            pgbench_runs.prepare(made)
+            found = FIGURES[name](made, pace_of(options))
+        for figure in found:
             console.print(line(figure), highlight=False)
             if not options.quick:
-                keep(figure)
+                keep(figure, plot(figure))
+        figures += found
     console.print(summary(figures))
-    wrong = [figure.name for figure in figures if "WRONG" in " ".join(figure.checks)]
+    wrong = [figure.name for figure in figures if figure.is_wrong]
     missed = [figure.name for figure in figures if not figure.reaches(figure.must)]
     console.print(f"missed: {', '.join(missed) or 'none'}; wrong: {', '.join(wrong) or 'none'}")
-    return 1 if wrong or missed else 0
+    return 1 if wrong or (missed and not options.quick) else 0
 
 
-def keep(figure: Figure) -> None:
-    """Write the figure's newest result, as JSON and as a picture."""
-    RESULTS.mkdir(exist_ok=True)
-    encoded = msgspec.json.format(msgspec.json.encode(figure), indent=2)
-    (RESULTS / f"{figure.name}.json").write_bytes(encoded + b"\n")
-    (RESULTS / f"{figure.name}.svg").write_text(plot(figure))
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    made = argparse.ArgumentParser(prog="./dev bench", description=__doc__)
+    made.add_argument("--list", action="store_true", help="name the figures")
+    made.add_argument("--only", nargs="+", choices=sorted(FIGURES), metavar="NAME", help="these alone")
+    made.add_argument(
+        "--quick", action="store_true", help="short turns, small worlds; keep no results, hold no goals"
+    )
+    made.add_argument("--seconds", type=float, help=f"of each turn (default {SECONDS:g})")
+    made.add_argument("--turns", type=int, help=f"default {TURNS}")
+    made.add_argument(
+        "--memory-minutes", type=float, help=f"of the figure `memory` (default {MEMORY_MINUTES:g})"
+    )
+    made.add_argument(
+        "--own-generator", action="store_true", help="leave wrk alone where it is installed too"
+    )
+    made.add_argument(
+        "--table", action="store_true", help="write README's table from the results that are kept"
+    )
+    return made
+
+
+def pace_of(options: argparse.Namespace) -> Pace:
+    """How long and how often."""
+    seconds, turns, minutes = (
+        (QUICK_SECONDS, QUICK_TURNS, QUICK_MEMORY_MINUTES)
+        if options.quick
+        else (SECONDS, TURNS, MEMORY_MINUTES)
+    )
+    return Pace(
+        seconds=options.seconds or seconds,
+        turns=options.turns or turns,
+        is_quick=options.quick,
+        memory_minutes=options.memory_minutes or minutes,
+    )
 
 
 def line(figure: Figure) -> str:
-    """One figure in one line."""
+    """One figure in a few lines: values, CPU by process, checks."""
     parts = [f"{series.name} {series.median:,.1f} {series.unit}" for series in figure.series]
     ratio = f" = {figure.value:.2f} ×" if figure.ratios else ""
-    return f"{figure.name}: {' : '.join(parts)}{ratio}   ({'; '.join(figure.checks) or 'no checks'})"
+    lines = [
+        f"{figure.name}: {' : '.join(parts)}{ratio}   (load by {', '.join(figure.generators) or 'itself'})"
+    ]
+    for series in figure.series:
+        if series.seconds:
+            cores = ", ".join(
+                f"{name} {used / series.seconds:.2f}" for name, used in series.cpu_seconds.items()
+            )
+            lines.append(f"  cores used, {series.name}: {cores}")
+    return "\n".join([*lines, *(f"  {check}" for check in figure.checks)])
 
 
 def summary(figures: list[Figure]) -> Table:
     """All of them, with their goals."""
     table = Table("figure", "value", "range", "must", "aim", "says")
     for figure in figures:
-        values = figure.ratios or figure.series[0].values
-        unit = "×" if figure.ratios else figure.series[0].unit
-        colour = (
-            "red" if not figure.reaches(figure.must) else "green" if figure.reaches(figure.aim) else "yellow"
-        )
+        is_missed, is_aim = not figure.reaches(figure.must), figure.reaches(figure.aim)
+        colour = "red" if is_missed else "green" if is_aim else "yellow"
         table.add_row(
             figure.name,
-            f"[{colour}]{figure.value:.2f} {unit}[/]",
-            f"{min(values):.2f}–{max(values):.2f}",
-            "" if figure.must is None else str(figure.must),
-            "" if figure.aim is None else str(figure.aim),
+            f"[{colour}]{figure.value:,.2f} {figure.unit}[/]",
+            f"{min(figure.values):,.2f}–{max(figure.values):,.2f}",
+            "" if figure.must is None else f"{figure.must:g}",
+            "" if figure.aim is None else f"{figure.aim:g}",
             figure.says,
         )
     return table
