@@ -26,6 +26,9 @@ HOME_VARIABLE = "MANA_CREDITS_TEST_HOME"
 GOLDEN_ROOT = ROOT / ".data" / "test-clusters"
 GOLDEN_KEPT = 3
 GOLDEN_WAIT_SECONDS = 120.0
+MEMORY = Path("/dev/shm")
+MEMORY_FREE_BYTES_MIN = 4 * 2**30
+"""What a run may need at most, with its write-ahead log."""
 
 
 class SharedPostgres:
@@ -66,7 +69,7 @@ class TestServers:
 
     def __init__(self) -> None:
         sweep_abandoned()
-        self.home = Path(tempfile.mkdtemp(prefix="mana-credits-test-"))
+        self.home = Path(tempfile.mkdtemp(prefix="mana-credits-test-", dir=home_of_runs()))
         # PostgreSQL may have to run as another user, who must be able to pass.
         self.home.chmod(0o755)
         self._lock = FileLock(self.home / "lock")
@@ -89,9 +92,20 @@ class TestServers:
         self._lock.release()
 
 
+def home_of_runs() -> Path:
+    """Where a run keeps its servers: in memory where there is room, since making a test's database there takes a
+    tenth of the time; else where temporary files go."""
+    if os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= MEMORY_FREE_BYTES_MIN:
+        return MEMORY
+    return Path(tempfile.gettempdir())
+
+
 def sweep_abandoned() -> None:
     """Remove the directories of runs that were killed: those whose lock nobody holds any more."""
-    for home in Path(tempfile.gettempdir()).glob("mana-credits-test-*"):
+    for home in (
+        *MEMORY.glob("mana-credits-test-*"),
+        *Path(tempfile.gettempdir()).glob("mana-credits-test-*"),
+    ):
         with contextlib.suppress(OSError):  # another user's, or removed at this moment by its own run
             lock = FileLock(home / "lock")
             if (home / "lock").exists() and lock.acquire():
