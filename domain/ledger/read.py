@@ -162,13 +162,17 @@ def entry_from_row(columns: dict[str, Any]) -> Entry:
 
 
 _FIND_SQL: Final[LiteralString] = (
-    "SELECT row_to_json(e)::text, b.balance, b.held, b.total_earned, b.total_spent"
-    " FROM credits.transactions e JOIN credits.balances b USING (user_id) WHERE e.id = ANY (%s)"
+    "SELECT row_to_json(e)::text, e.balance_after, e.held_after,"
+    " b.total_earned - later.earned, b.total_spent - later.spent"
+    " FROM credits.transactions e JOIN credits.balances b USING (user_id) CROSS JOIN LATERAL ("
+    "SELECT coalesce(sum(l.earned_change), 0) AS earned, coalesce(sum(l.spent_change), 0) AS spent"
+    " FROM credits.transactions l WHERE l.user_id = e.user_id AND l.version > e.version"
+    ") later WHERE e.id = ANY (%s)"
 )
 
 
 async def find_posted_async(connection: AsyncConnection[Any], ids: Sequence[UUID]) -> dict[UUID, Posted]:
-    """What became of postings, by id: those that made an entry, with the person's figures as they are now."""
+    """What became of postings, by id: those that made an entry, with the person's figures as it left them."""
     cursor = await connection.execute(_FIND_SQL, (list(ids),))
     found: dict[UUID, Posted] = {}
     for entry_json, balance, held, earned, spent in await cursor.fetchall():

@@ -1,0 +1,135 @@
+"""Carries out a schedule, and finds out how long the system took to be well again."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import statistics
+from dataclasses import dataclass, field
+
+from tests.faults.rig.asking import Town
+from tests.faults.rig.house import House, send_all
+from tests.faults.rig.proxy import Trouble
+from tests.faults.rig.records import Record, Records, Told
+from tests.faults.rig.schedule import Deed, Fault
+from tests.faults.rig.trade import Stripe
+
+
+@dataclass
+class Injected:
+    """A fault that happened: when it began and ended on the rig's clock."""
+
+    fault: Fault
+    began: float
+    ended: float
+
+
+@dataclass
+class Breaker:
+    """Breaks and mends what the schedule says, when it says so."""
+
+    house: House
+    town: Town
+    stripe: Stripe
+    began: float
+    injected: list[Injected] = field(default_factory=list)
+
+    async def run(self, schedule: list[Fault]) -> None:
+        """All of it; ends when the last one is mended."""
+        async with asyncio.TaskGroup() as group:
+            for fault in schedule:
+                await asyncio.sleep(max(0.0, self.began + fault.at - self.town.clock()))
+                group.create_task(self._inject(fault))
+
+    async def _inject(self, fault: Fault) -> None:
+        began = self.town.clock()
+        if isinstance(fault.what, Trouble):
+            self.house.links[fault.target].spoil(fault.what)
+            await asyncio.sleep(fault.seconds)
+            self.house.links[fault.target].heal()
+        else:
+            await self._do(fault.target, fault.what, fault.seconds)
+        self.injected.append(Injected(fault, began, self.town.clock()))
+
+    async def _do(self, target: str, what: Deed, seconds: float) -> None:
+        member = self.house.members[target]
+        match what:
+            case Deed.KILL:
+                await asyncio.to_thread(member.kill)
+                await asyncio.sleep(seconds)
+                await asyncio.to_thread(member.start)
+            case Deed.PAUSE:
+                pids = member.pids()
+                send_all(pids, signal.SIGSTOP)
+                await asyncio.sleep(seconds)
+                send_all(pids, signal.SIGCONT)
+            case Deed.RESTART:
+                await asyncio.to_thread(member.stop)
+                await asyncio.to_thread(member.start)
+            case Deed.LOSE:
+                await self.stripe.webhooks("lose")
+                await asyncio.sleep(seconds)
+                await self.stripe.webhooks("keep")
+
+
+JOB_SHAPED = ("refund", "redeem-pending", "charge-recurring")
+
+
+def shows_recovery(target: str, record: Record) -> bool:
+    """Whether an ok of this operation needs what had been broken."""
+    if record.told is not Told.OK:
+        return False
+    for web in ("web-1", "web-2"):
+        if web in target:
+            return record.via == web and record.kind in ("use", "grant", "balance")
+    if target.startswith("worker") or target == "valkey":
+        return record.kind in JOB_SHAPED
+    if "stripe" in target:
+        return record.kind == "purchase"
+    return target == "postgres" and record.kind == "use"
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """How long one kind of fault lasted, and how long it took, from its beginning, to the next ok."""
+
+    target: str
+    what: str
+    times: int
+    longest_fault: float
+    median: float | None
+    longest: float | None
+    longest_after_end: float | None
+
+
+def recoveries(injected: list[Injected], records: Records) -> list[Recovery]:
+    """By target and fault; none where the target serves no request of a client's."""
+    groups: dict[tuple[str, str], list[Injected]] = {}
+    for one in injected:
+        target = one.fault.target.replace("-1", "").replace("-2", "")
+        groups.setdefault((target, one.fault.what.value), []).append(one)
+    found = []
+    for (target, what), group in sorted(groups.items()):
+        took, after = [], []
+        for one in group:
+            oks = [
+                record.ended
+                for record in records.all
+                if record.began >= one.began and shows_recovery(one.fault.target, record)
+            ]
+            if oks:
+                took.append(min(oks) - one.began)
+                later = [ended for ended in oks if ended >= one.ended]
+                after += [min(later) - one.ended] if later else []
+        found.append(
+            Recovery(
+                target,
+                what,
+                len(group),
+                max(one.ended - one.began for one in group),
+                statistics.median(took) if took else None,
+                max(took, default=None),
+                max(after, default=None),
+            )
+        )
+    return found

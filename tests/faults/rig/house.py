@@ -1,0 +1,288 @@
+"""The whole system, a process for each part, with a network between them that can be made bad."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from devkit import ports
+from devkit.child import Child
+from devkit.paths import ROOT
+from devkit.plan import answers
+from devkit.postgres import Postgres
+from devkit.program import Program
+from devkit.valkey import Valkey
+from tests.faults.rig.proxy import Link
+from tests.servers import copy_of_golden
+from tests.support.client import SERVICE_KEY
+from tests.support.process import process_environment
+
+WEBHOOK_SECRET = "whsec_of_the_rig"
+WEBS = ("web-1", "web-2")
+WORKERS = ("worker-1", "worker-2")
+SCHEDULERS = ("scheduler-1", "scheduler-2")
+SERVICE = (*WEBS, *WORKERS, *SCHEDULERS)
+
+
+class Member(Protocol):
+    """A part of the system that runs as processes.  Every call blocks until it is done."""
+
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    def pids(self) -> list[int]: ...
+
+
+class Module:
+    """`python -m <module>`; what it says is added to `log`."""
+
+    def __init__(self, program: Program, log: Path) -> None:
+        self._program = program
+        self._log = log
+        self._child: Child | None = None
+
+    def start(self) -> None:
+        """Start it; returns at once, as a supervisor does."""
+        if self._child is None:
+            self._child = Child(self._program, self._log)
+
+    def wait_ready(self) -> None:
+        """Wait until it answers.  Raises DevError with the end of its log."""
+        assert self._child is not None
+        self._child.wait_ready()
+
+    def stop(self) -> None:
+        """SIGTERM, as a deployment does."""
+        if self._child is not None:
+            self._child.stop()
+            self._child = None
+
+    def kill(self) -> None:
+        """kill -9."""
+        if self._child is not None:
+            self._child.kill()
+            self._child = None
+
+    def pids(self) -> list[int]:
+        """Its processes, or none while it is down."""
+        return [] if self._child is None or not self._child.running else _with_children(self._child.pid)
+
+    @property
+    def has_died(self) -> bool:
+        """Whether it ended by itself."""
+        return self._child is not None and not self._child.running
+
+
+class Server:
+    """PostgreSQL or Valkey."""
+
+    def __init__(self, server: Postgres | Valkey) -> None:
+        self.server = server
+        self._runs = False
+
+    def start(self) -> None:
+        if not self._runs:
+            self.server.start()
+            self._runs = True
+
+    def stop(self) -> None:
+        self.server.stop()
+        self._runs = False
+
+    def kill(self) -> None:
+        self.server.kill()
+        self._runs = False
+
+    def pids(self) -> list[int]:
+        child = self.server._child
+        return [] if child is None or not child.running else _with_children(child.pid)
+
+
+def _with_children(pid: int) -> list[int]:
+    # Not the process group: each process of PostgreSQL's leads one of its own.
+    found = [pid]
+    with suppress(FileNotFoundError):
+        for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+            found += _with_children(int(child))
+    return found
+
+
+def send_all(pids: list[int], what: signal.Signals) -> None:
+    """Send a signal to each; one that is gone meanwhile is no matter."""
+    for pid in pids:
+        with suppress(ProcessLookupError):
+            os.kill(pid, what)
+
+
+@dataclass
+class House:
+    """Its members and links by name, and the addresses that its callers need."""
+
+    home: Path
+    postgres: Postgres
+    members: dict[str, Member] = field(default_factory=dict)
+    links: dict[str, Link] = field(default_factory=dict)
+    urls: dict[str, str] = field(default_factory=dict)
+
+    def link(self, name: str, *targets: int) -> int:
+        """Make a link; the port that leads through it."""
+        self.links[name] = Link(name, targets)
+        return self.links[name].port
+
+    def module(
+        self,
+        name: str,
+        module: str,
+        *arguments: str,
+        environment: Mapping[str, str],
+        is_ready: Callable[[int], bool] | None,
+    ) -> Module:
+        """Add a process of ours."""
+        argv = (sys.executable, "-m", module, *arguments)
+        variables = {**process_environment(environment), "PYTHONPATH": str(ROOT)}
+        made = Module(Program(name, argv, variables, is_ready, cwd=ROOT), self.home / f"{name}.log")
+        self.members[name] = made
+        return made
+
+    def service_environment(self, who: str, *, stripe: int, auth: int, notify: int) -> dict[str, str]:
+        """The environment of one process of the service: its own ways to everything."""
+        postgres, valkey = self.links[f"{who}>postgres"], self.links[f"{who}>valkey"]
+        server = self.members["valkey"]
+        assert isinstance(server, Server)
+        assert isinstance(server.server, Valkey)
+        return {
+            "ENV": "development",
+            "LOG_FORMAT": "json",
+            "DATABASE_URL": self.postgres.url().replace(f":{self.postgres.port}/", f":{postgres.port}/"),
+            "REDIS_URL": server.server.url().replace(f":{server.server.port}/", f":{valkey.port}/"),
+            "MANA_AUTH_URL": f"http://127.0.0.1:{auth}",
+            "MANA_SERVICE_KEY": SERVICE_KEY,
+            "MANA_NOTIFY_URL": f"http://127.0.0.1:{notify}",
+            "STRIPE_SECRET_KEY": "sk_test_rig",
+            "STRIPE_API_BASE": f"http://127.0.0.1:{stripe}",
+            "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+            "CORS_ORIGINS": "https://mana.how",
+            "FORWARDED_HOPS": "1",
+        }
+
+    def wait_ready(self) -> None:
+        """Wait until every process of ours answers."""
+        for member in self.members.values():
+            if isinstance(member, Module):
+                member.wait_ready()
+
+    def mend(self) -> None:
+        """Everything good again: nothing cut off, paused or down."""
+        for link in self.links.values():
+            link.heal()
+        for member in self.members.values():
+            send_all(member.pids(), signal.SIGCONT)
+        for member in self.members.values():
+            if isinstance(member, Module) and member.has_died:
+                member.stop()
+                member.kill()
+            member.start()
+
+
+def furnish(home: Path) -> House:
+    """Make all members and links; nothing runs yet but PostgreSQL and Valkey, whose ports must be known."""
+    house = House(home, copy_of_golden(home / "postgres", durable=True))
+    valkey = Valkey(home / "valkey")
+    for name, server in (("postgres", house.postgres), ("valkey", valkey)):
+        house.members[name] = Server(server)
+        house.members[name].start()
+    web_ports = {name: ports.choose() for name in WEBS}
+    simulators = {name: ports.choose() for name in ("auth", "stripe", "notify")}
+    through = {name: house.link(f"service>{name}", port) for name, port in simulators.items()}
+    webhooks = house.link("stripe>web", *web_ports.values())
+    _simulators(house, simulators, webhooks, f"http://127.0.0.1:{through['auth']}")
+    for who in SERVICE:
+        house.link(f"{who}>postgres", house.postgres.port)
+        house.link(f"{who}>valkey", valkey.port)
+        variables = house.service_environment(who, **through)
+        if who in WEBS:
+            port = web_ports[who]
+            url = f"http://127.0.0.1:{port}"
+            variables |= {"PORT": str(port), "HOST": "127.0.0.1"}
+            house.module(who, "web", environment=variables, is_ready=answers(f"{url}/health"))
+            house.urls[who] = f"http://127.0.0.1:{house.link(f'clients>{who}', port)}"
+        else:
+            kind = who.partition("-")[0]
+            log = home / f"{who}.log"
+            house.module(
+                who,
+                "workers" if kind == "worker" else kind,
+                environment=variables,
+                is_ready=_says(log, f"{kind}_ready"),
+            )
+    return house
+
+
+def _simulators(house: House, chosen: Mapping[str, int], webhooks: int, issuer: str) -> None:
+    # What the auth simulator signs is accepted from the address by which the service knows it.
+    more = {
+        "auth": ("--issuer", issuer),
+        "notify": (),
+        "stripe": (
+            "--webhook-url",
+            f"http://127.0.0.1:{webhooks}/api/v1/webhooks/stripe",
+            "--webhook-secret",
+            WEBHOOK_SECRET,
+        ),
+    }
+    for name, port in chosen.items():
+        url = f"http://127.0.0.1:{port}"
+        house.urls[name] = url
+        house.module(
+            name,
+            f"simulators.{name}",
+            "serve",
+            *("--port", str(port), "--data", str(house.home / name)),
+            *more[name],
+            environment={},
+            is_ready=answers(f"{url}/health"),
+        )
+        (house.home / name).mkdir()
+    house.urls["issuer"] = issuer
+
+
+def _says(log: Path, text: str) -> Callable[[int], bool]:
+    return lambda _pid: log.exists() and text in log.read_text(errors="replace")
+
+
+@asynccontextmanager
+async def running(home: Path) -> AsyncIterator[House]:
+    """The system, ready; gone at the end, whatever happened to it."""
+    house = furnish(home)
+    async with AsyncExitStack() as stack:
+        for member in house.members.values():
+            stack.callback(_end, member)
+        for link in house.links.values():
+            await link.open()
+            stack.push_async_callback(link.close)
+        environment = {**process_environment({}), "ENV": "development", "DATABASE_URL": house.postgres.url()}
+        seed = [sys.executable, "-m", "domain.packages", "seed"]
+        subprocess.run(seed, cwd=ROOT, env=environment, check=True, capture_output=True)
+        for member in house.members.values():
+            member.start()
+        house.wait_ready()
+        yield house
+
+
+def _end(member: Member) -> None:
+    # A paused process does not hear that it shall stop.
+    send_all(member.pids(), signal.SIGCONT)
+    if isinstance(member, Server):
+        member.stop()
+    else:
+        member.kill()
