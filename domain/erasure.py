@@ -40,6 +40,7 @@ from domain.tables import (
     gift_redemptions,
     idempotent_answers,
     jobs,
+    ledger_checks,
     operator_sessions,
     purchases,
     stripe_customers,
@@ -107,6 +108,7 @@ def erase_as(connection: Connection, user_id: str, *, now: datetime) -> Erased:
     count += _erase_ledger(connection, user_id, pseudonym)
     count += _erase_answers_of_others(connection, user_id, addresses)
     count += _erase_gifts(connection, user_id, addresses, pseudonym)
+    count += _erase_findings(connection, user_id, pseudonym)
     count += _erase_the_rest(connection, user_id, pseudonym)
     count += _erase_audit(connection, user_id, pseudonym)
     if count:
@@ -253,6 +255,29 @@ def _erase_the_rest(connection: Connection, user_id: str, pseudonym: str) -> int
     return sum(_count(connection.execute(statement)) for statement in statements)
 
 
+def _erase_findings(connection: Connection, user_id: str, pseudonym: str) -> int:
+    """What a ledger check found wrong may name whose books it is."""
+    columns = ledger_checks.c
+    found = connection.execute(select(columns.id, columns.findings).where(columns.violation_count > 0)).all()
+    renamed = [(check_id, old, _renamed(old, user_id, pseudonym)) for check_id, old in found]
+    changed = [(check_id, new) for check_id, old, new in renamed if new != old]
+    for check_id, findings in changed:
+        connection.execute(update(ledger_checks).where(columns.id == check_id).values(findings=findings))
+    return len(changed)
+
+
+def _renamed(value: Any, user_id: str, pseudonym: str) -> Any:
+    match value:
+        case dict():
+            return {name: _renamed(part, user_id, pseudonym) for name, part in value.items()}
+        case list():
+            return [_renamed(part, user_id, pseudonym) for part in value]
+        case str():
+            return value.replace(user_id, pseudonym)
+        case _:
+            return value
+
+
 def _erase_audit(connection: Connection, user_id: str, pseudonym: str) -> int:
     """That something was done, by whom and when, stays; why is an operator's own words, and may tell who."""
     actor = f"{ADMIN_PREFIX}{user_id}"
@@ -272,38 +297,46 @@ def _erase_audit(connection: Connection, user_id: str, pseudonym: str) -> int:
 
 
 def _erase_events(connection: Connection, user_id: str, addresses: Sequence[str], pseudonym: str) -> int:
-    """Stripe's events about the person keep what settling needs: ids, amounts, states."""
-    theirs = select(purchases.c.id).where(purchases.c.user_id == user_id)
+    """Stripe's events about the person keep what settling needs: ids, amounts, states.
+
+    A dispute names the payment alone, an event about the customer the customer alone.
+    """
+    bought = purchases.c.user_id == user_id
+    paid = purchases.c.stripe_payment_intent_id
+    known_as = select(stripe_customers.c.stripe_customer_id).where(stripe_customers.c.user_id == user_id)
+    customers = connection.execute(known_as).scalars().all()
+    about = stripe_events.c.payload["data"]["object"]
     found = connection.execute(
         select(stripe_events.c.id, stripe_events.c.payload).where(
             or_(
-                stripe_events.c.purchase_id.in_(theirs),
-                stripe_events.c.payload["data"]["object"]["metadata"]["userId"].astext == user_id,
+                stripe_events.c.purchase_id.in_(select(purchases.c.id).where(bought)),
+                stripe_events.c.payment_intent_id.in_(select(paid).where(bought, paid.is_not(None))),
+                about["metadata"]["userId"].astext == user_id,
+                about["customer"].astext.in_(customers),
+                about["id"].astext.in_(customers),
             )
         )
     ).all()
     for event_id, payload in found:
-        cleaned = _without_person(payload, user_id, addresses, pseudonym)
+        cleaned = _without_person(payload, user_id, [*addresses, *customers], pseudonym)
         connection.execute(
             update(stripe_events).where(stripe_events.c.id == event_id).values(payload=cleaned)
         )
     return len(found)
 
 
-def _without_person(value: Any, user_id: str, addresses: Collection[str], pseudonym: str) -> Any:
+def _without_person(value: Any, user_id: str, names: Collection[str], pseudonym: str) -> Any:
     match value:
         case dict():
             return {
-                name: None
-                if name in PERSONAL_IN_EVENTS
-                else _without_person(part, user_id, addresses, pseudonym)
+                name: None if name in PERSONAL_IN_EVENTS else _without_person(part, user_id, names, pseudonym)
                 for name, part in value.items()
             }
         case list():
-            return [_without_person(part, user_id, addresses, pseudonym) for part in value]
+            return [_without_person(part, user_id, names, pseudonym) for part in value]
         case str() if value == user_id:
             return pseudonym
-        case str() if any(address.casefold() in value.casefold() for address in addresses):
+        case str() if any(known.casefold() in value.casefold() for known in names):
             return None
         case _:
             return value
