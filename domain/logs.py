@@ -20,7 +20,15 @@ def configure_logging(settings: Settings, process: str) -> None:
 
     So are warnings, and errors that nobody caught, of the main thread and of others.
     """
+
+    def add_process(
+        _logger: object, _method: str, line: structlog.typing.EventDict
+    ) -> structlog.typing.EventDict:
+        line["process"] = process  # no context variable: threads have contexts of their own
+        return line
+
     shared: list[structlog.typing.Processor] = [
+        add_process,
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -53,7 +61,6 @@ def configure_logging(settings: Settings, process: str) -> None:
     logging.captureWarnings(True)
     sys.excepthook = _uncaught
     threading.excepthook = _uncaught_on_a_thread
-    structlog.contextvars.bind_contextvars(process=process)
 
 
 class _Handler(logging.StreamHandler):  # type: ignore[type-arg]
