@@ -1,4 +1,4 @@
-"""The figures, each a function from the rig to what it found; the table names them in README's order."""
+"""The figures, each a function from the rig to what it found; the table names them."""
 
 from __future__ import annotations
 

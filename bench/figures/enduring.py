@@ -1,4 +1,4 @@
-"""Under too much, and for long: fairness, overload, memory."""
+"""Under too much, and for long: fairness, overload and recovery, memory."""
 
 from __future__ import annotations
 

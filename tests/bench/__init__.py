@@ -1,0 +1,1 @@
+"""The arithmetic of figures, and that they can be measured."""
