@@ -22,10 +22,14 @@ from sqlalchemy import Engine, event
 
 from domain import buying, stripe_events
 from domain.database import make_engine, transaction
+from domain.jobs import Handler
 from domain.purchases import Wanted
+from domain.settings import read_settings
 from domain.stripe_gateway import StripeGateway
 from tests.support.jobs import run_waiting
+from workers.actors import credits as credit_actors
 from workers.actors import payments as payment_actors
+from workers.parts import Parts
 
 KILLED = 9
 APPLICATION_NAME = "mana-credits-crash"
@@ -72,7 +76,13 @@ def receive(engine: Engine, _gateway: StripeGateway, order: Order, now: datetime
 
 
 def work(engine: Engine, gateway: StripeGateway, _order: Order, now: datetime) -> None:
-    run_waiting(engine, payment_actors.handlers_with(gateway), lambda: now)
+    run_waiting(engine, handlers_of(engine, gateway), lambda: now)
+
+
+def handlers_of(engine: Engine, gateway: StripeGateway) -> list[Handler]:
+    """What workers do about money: events, questions to Stripe, refunds of credits."""
+    parts = Parts(read_settings({"ENV": "development"}), engine)
+    return [*payment_actors.handlers_with(gateway), *credit_actors.handlers(parts)]
 
 
 def buy(engine: Engine, gateway: StripeGateway, order: Order, now: datetime) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -20,8 +21,10 @@ from sqlalchemy import Engine, text
 from devkit.paths import ROOT
 from devkit.waiting import wait_until
 from domain.jobs import add_job
-from domain.reconciliation import AskAboutPurchases
-from tests.faults.crash_child import APPLICATION_NAME, KILLED
+from domain.reconciliation import AskAboutPurchases, FetchMissedEvents
+from domain.spending import Grant, Refund, RefundCredits, grant
+from tests.faults.crash_child import APPLICATION_NAME, KILLED, handlers_of
+from tests.support.jobs import run_waiting
 from tests.support.ledger import checked_engine, entries, scalar
 from tests.support.payments import SUCCESS_URL, Shop, shop_on
 from tests.support.told import Told
@@ -100,7 +103,7 @@ def sweep(name: str, points_min: int, once: Callable[[int], int | None]) -> None
 def take_up_again(shop: Shop) -> None:
     """What the relay does: a job whose worker died is taken up again, some seconds later."""
     shop.advance(minutes=1)
-    shop.work()
+    run_waiting(shop.engine, handlers_of(shop.engine, shop.gateway), lambda: shop.now)
 
 
 def amounts(shop: Shop, user_id: str) -> list[int]:
@@ -253,3 +256,36 @@ def test_asking_about_a_purchase(shop: Shop, crasher: Crasher) -> None:
         return passed
 
     sweep("ask", 40, once)
+
+
+def test_fetching_the_events_that_no_webhook_brought(shop: Shop, crasher: Crasher) -> None:
+    def once(point: int) -> int | None:
+        row = shop.begun()
+        shop.stripe.pay(row.stripe_payment_intent_id)
+        # Past the overlap of two readings: each reads the events of its own round.
+        shop.advance(hours=3)
+        shop.in_transaction(lambda c, now: add_job(c, FetchMissedEvents(), now=now))
+        passed = crasher.run("work", die_at=point)
+        take_up_again(shop)
+        assert amounts(shop, row.user_id) == [1_000]
+        return passed
+
+    sweep("fetch", 40, once)
+
+
+def test_refunding_credits(shop: Shop, crasher: Crasher) -> None:
+    """The job of POST /internal/credits/refund: once, though its caller gave no key."""
+    people = iter(range(1_000))
+
+    def once(point: int) -> int | None:
+        user_id = f"person-{next(people)}"
+        given = Grant(user_id=user_id, amount=Decimal(10), reason="welcome", reference_id="1")
+        wanted = Refund(user_id=user_id, amount=Decimal(3), description="It failed")
+        shop.in_transaction(lambda c, now: grant(c, given, now=now))
+        shop.in_transaction(lambda c, now: add_job(c, RefundCredits(refund=wanted), now=now))
+        passed = crasher.run("work", die_at=point)
+        take_up_again(shop)
+        assert amounts(shop, user_id) == [10, 3]
+        return passed
+
+    sweep("refund", 15, once)

@@ -135,6 +135,24 @@ def test_slow_mail_leaves_threads_for_money(workers: Crew, engine: Engine, nudge
     print(f"money waited {time.monotonic() - began:.2f} s beside 12 slow mails")
 
 
+def test_of_what_waits_for_one_thread_money_is_first_and_mail_last(
+    start_workers: StartWorkers, engine: Engine, nudger: Nudger, database_url: str, redis_url: str
+) -> None:
+    start_workers(database_url, redis_url, threads=1)
+    for number in range(3):
+        # The messages of mail are there first, each time, while the one thread is busy.
+        with transaction(engine, nudger) as connection:
+            add_job(connection, Write(key=f"busy{number}", seconds=0.7), now=now())
+        eventually(lambda: running(engine) == 1, "busy", 5)
+        with transaction(engine, nudger) as connection:
+            mail = add_job(connection, WriteMail(key=f"mail{number}"), now=now())
+        time.sleep(0.2)  # its message is fetched
+        with transaction(engine, nudger) as connection:
+            money = add_job(connection, Write(key=f"money{number}"), now=now())
+        eventually(lambda job=mail: row_of(engine, job).state == "done", "done", 5)  # type: ignore[misc]
+        assert row_of(engine, money).finished_at < row_of(engine, mail).finished_at
+
+
 def running(engine: Engine) -> int:
     with transaction(engine) as connection:
         count: int = connection.execute(

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from domain import heartbeats, ledger_checks, reservations, spending
 from domain.database import transaction
 from domain.jobs import Ending, Job
+from domain.jobs.kind import HORIZON_MAX, HORIZON_MIN
 from domain.ledger import balance_of
 from domain.ledger_checks import CheckLedger
 from domain.settings import read_settings
@@ -40,6 +41,13 @@ def test_every_kind_of_the_timetable_has_a_handler_and_no_kind_has_two(engine: E
     assert {type(entry.job(NOW)) for entry in TIMETABLE} <= set(handled)
     names = [kind.kind for kind in handled]
     assert len(names) == len(set(names))
+
+
+def test_every_kind_is_tried_again_for_minutes_at_least_and_a_day_at_most(engine: Engine) -> None:
+    kinds = [handler.kind for handler in all_handlers(Parts(read_settings({"ENV": "development"}), engine))]
+    out_of_bounds = {kind.kind for kind in kinds if not HORIZON_MIN <= kind.horizon <= HORIZON_MAX}
+    assert out_of_bounds == set()
+    assert len({kind.horizon for kind in kinds}) > 1, "each kind has the horizon that is fit for it"
 
 
 def test_expired_reservations_are_released_in_steps(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
