@@ -12,10 +12,11 @@ from devkit.screen import progress
 UV = VENV / "bin" / "uv"
 EXPORT = ("export", "--format", "requirements-txt", "--no-emit-project", "--no-header", "--quiet")
 IMAGE_LOCK = ROOT / "deploy" / "requirements.lock"
+TRACES_LOCK = ROOT / "deploy" / "requirements-traces.lock"
 
 
 def lock() -> None:
-    """Write the locks, with hashes: of everything, of what the image needs, of the installer itself.
+    """Write the locks, with hashes: of everything, of what the image needs (also with traces), of the installer.
 
     Raises DevError when versions cannot be found, or when a file would name a registry: the checkout
     must install wherever its reader gets packages from.
@@ -29,6 +30,7 @@ def lock() -> None:
         try:
             packages = _uv(*EXPORT, "--all-groups")
             image = _uv(*EXPORT, "--no-dev")
+            traces = _uv(*EXPORT, "--no-dev", "--extra", "traces")
         finally:
             by_product.unlink(missing_ok=True)
         installer = _uv(
@@ -41,8 +43,10 @@ def lock() -> None:
             "-",
             stdin="uv\n",
         )
-    for path, content in ((LOCK_FILE, packages), (IMAGE_LOCK, image), (INSTALLER_LOCK, installer)):
-        _replace(path, content)
+    _replace(LOCK_FILE, packages)
+    _replace(IMAGE_LOCK, image)
+    _replace(TRACES_LOCK, traces)
+    _replace(INSTALLER_LOCK, installer)
 
 
 def _replace(path: Path, content: str) -> None:
