@@ -66,13 +66,15 @@ def add_job(
 
 
 def add_jobs_of_people(connection: Connection, jobs: Mapping[str, Job], *, now: datetime) -> None:
-    """Write a job for each person, by user id, in one go: a notice to each of a thousand."""
+    """Write a job for each person, by user id, in one go: a notice to each of a thousand.
+
+    They are left to the relay, which tells the workers of a few hundred at a time, from NUDGE_GRACE on: so
+    many nudges at once would hold up those of jobs that somebody waits for.
+    """
     if not jobs:
         return
     rows = [_row(new_id(now), job, user_id, due=now, now=now) for user_id, job in jobs.items()]
     connection.execute(insert(tables.jobs), rows)
-    for row in rows:
-        remember_added(connection, AddedJob(row["id"], row["kind"], row["queue"]))
 
 
 def _row(job_id: UUID, job: Job, user_id: str | None, *, due: datetime, now: datetime) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from sqlalchemy import Engine, text
 
 from domain.database import transaction
 from domain.errors import Refusal
-from domain.jobs import add_job
+from domain.jobs import add_job, add_jobs_of_people, claim_due
+from domain.jobs.add import NUDGE_GRACE
 from domain.nudge import AddedJob, Nudge
 from tests.support.jobs import NOW, Write, add, engine_on, row_of, states
 
@@ -53,6 +54,27 @@ def test_workers_are_told_after_the_commit_and_not_before(engine: Engine) -> Non
         job_id = add_job(connection, Write(key="a"), now=NOW)
         assert told == []
     assert told == [(AddedJob(job_id, "test_write", "money"), 1)]
+
+
+def test_jobs_of_many_people_leave_the_nudges_to_those_that_somebody_waits_for(engine: Engine) -> None:
+    told: list[AddedJob] = []
+    people = [f"user-{number}" for number in range(600)]
+    with transaction(engine, told.extend) as connection:
+        add_jobs_of_people(connection, {user_id: Write(key=user_id) for user_id in people}, now=NOW)
+        job_id = add_job(connection, Write(key="a"), now=NOW)
+    assert [job.id for job in told] == [job_id]
+    assert states(engine) == {"waiting": 601}
+
+    def claim(after: timedelta) -> int:
+        with transaction(engine) as connection:
+            return len(claim_due(connection, queue="money", kinds=["test_write"], most=500, now=NOW + after))
+
+    assert [claim(timedelta()), claim(NUDGE_GRACE), claim(NUDGE_GRACE), claim(NUDGE_GRACE)] == [
+        0,
+        500,
+        101,
+        0,
+    ]
 
 
 def test_nobody_is_told_of_a_job_that_was_undone_not_even_by_the_next_transaction(engine: Engine) -> None:
