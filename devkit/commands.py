@@ -121,6 +121,10 @@ def _faults(arguments: list[str]) -> int:
     return run_module("tests.faults.rig", *arguments)
 
 
+def _mutants(arguments: list[str]) -> int:
+    return run_module("tests.faults.mutants", *arguments)
+
+
 def _migrate(arguments: list[str]) -> int:
     with database_url() as url:
         return run_module("migrations", *(arguments or ["upgrade"]), DATABASE_URL=url)
@@ -211,6 +215,7 @@ COMMANDS: dict[str, Command] = {
     "check": Command("[--only STEP]", "run what CI runs", _check),
     "bench": Command("[--list] [--only NAME …] [--quick]", "measure what README's figures come from", _bench),
     "faults": Command("[--minutes N] [--seed S]", "break the whole system under load, and judge it", _faults),
+    "mutants": Command("[--only TEXT]", "put deliberate bugs into a copy, and see them caught", _mutants),
     "fmt": Command("[PATHS]", "format the code and fix what can be fixed", _fmt),
     "install": Command("", "make .venv again from requirements.lock", _install, installs=False),
     "lock": Command("", "choose versions anew and write requirements.lock", _lock),

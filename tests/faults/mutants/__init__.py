@@ -1,0 +1,1 @@
+"""Deliberate bugs, one at a time, and who catches each.  `./dev mutants`."""
