@@ -105,7 +105,12 @@ _HOURS: Final = """
     GROUP BY 1
 """
 
-_KEPT: Final = select(hour_figures)
+_KEPT: Final = text(
+    f"""
+    SELECT date_trunc('day', hour, 'UTC') AS hour, {", ".join(f"sum({name}) AS {name}" for name in SUMMED)}
+    FROM ops.hour_figures WHERE hour >= :since AND hour < :until GROUP BY 1
+"""  # noqa: S608 - names of our own columns
+)
 _KEPT_FROM: Final = select(func.min(hour_figures.c.hour), func.max(hour_figures.c.hour))
 
 # Hours without entries too: what is kept has no gaps, so that its ends tell all.
@@ -145,9 +150,9 @@ def by_day(connection: Connection, *, now: datetime, days: int = DAYS_SHOWN) -> 
     first, end = today - timedelta(days=days - 1), today + timedelta(days=1)
     kept_from, kept_until = _kept(connection, otherwise=end)
     # Up to the end that was seen: what is kept at this very moment is summed below.
-    wanted = _KEPT.where(hour_figures.c.hour >= first, hour_figures.c.hour < min(kept_until, end))
+    kept = {"since": first, "until": min(kept_until, end)}
     hours = [
-        *connection.execute(wanted).mappings(),
+        *connection.execute(_KEPT, kept).mappings(),
         *_summed(connection, first, min(kept_from, end)),
         *_summed(connection, max(kept_until, first), end),
     ]

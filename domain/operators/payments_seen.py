@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, Select, and_, or_, select
 
+from domain.amounts import wire_amount
 from domain.errors import PurchaseNotFound, StripeEventNotFound
 from domain.ledger.read import entry_from_row
 from domain.ledger.types import Entry
@@ -254,7 +255,7 @@ def _timeline(
 ) -> list[Moment]:
     price = f"{purchase.price_euro_cents / 100:.2f} EUR"
     moments = [
-        Moment(at=purchase.created_at, what="ordered", says=f"{purchase.credits} credits for {price}"),
+        Moment(at=purchase.created_at, what="ordered", says=f"{purchase.credits:,} credits for {price}"),
         *(Moment(at=one.received_at, what="event", says=one.type, id=one.id) for one in events),
         *(
             Moment(at=one.started_at, what="job", says=f"{one.kind}: {one.state.value}", id=str(one.id))
@@ -271,7 +272,9 @@ def _timeline(
             for one in reversals
         ),
         *(
-            Moment(at=one.created_at, what="entry", says=f"{one.amount:+f} credits", id=str(one.id))
+            Moment(
+                at=one.created_at, what="entry", says=f"{wire_amount(one.amount):+,f} credits", id=str(one.id)
+            )
             for one in made
         ),
     ]

@@ -5,8 +5,14 @@ Its entries chain, and its balances are their sums.
 """
 
 import sys
+from datetime import UTC, datetime
 
 import psycopg
+from sqlalchemy import Engine
+
+from domain.database import transaction
+from domain.operators import figures
+from tests.support.jobs import engine_on
 
 PEOPLE = 2_000
 ENTRIES_OF_EACH = 100
@@ -52,10 +58,15 @@ INSERT INTO credits.stripe_customers (user_id, stripe_customer_id, email)
     SELECT user_id, 'cus_large' || n, user_id || '@example.com' FROM p;
 """
 
+# Ids as the service makes them: they sort by their time.
 WORK = """
+CREATE FUNCTION pg_temp.id_at(at timestamptz, n int) RETURNS uuid LANGUAGE sql AS $$
+    SELECT (lpad(to_hex((extract(epoch FROM at) * 1000)::bigint), 12, '0') || '7' || substr(md5(n::text), 1, 3)
+            || '8' || substr(md5(n::text), 4, 15))::uuid
+$$;
 INSERT INTO ops.jobs (id, kind, queue, payload, state, user_id, subject, horizon, created_at, run_at, nudge_at,
                       started_at, finished_at, attempts, attempts_ended, last_error, errors)
-    SELECT gen_random_uuid(), (ARRAY['handle_stripe_event', 'refund_credits', 'redeem_pending_gifts'])[1 + n % 3],
+    SELECT pg_temp.id_at(at, n), (ARRAY['handle_stripe_event', 'refund_credits', 'redeem_pending_gifts'])[1 + n % 3],
            'money', jsonb_build_object('user_id', 'user-' || lpad((1 + n % {people})::text, 5, '0')),
            CASE WHEN is_failed THEN 'failed' WHEN n % 5000 = 1 THEN 'waiting' ELSE 'done' END,
            'user-' || lpad((1 + n % {people})::text, 5, '0'), NULL, '1 hour', at, at, at, at,
@@ -82,7 +93,7 @@ INSERT INTO credits.sync_subscriptions (user_id, active, billing_interval, amoun
            CASE WHEN n % 10 = 0 THEN now() - interval '3 days' END, n % 7 = 0 AND n % 10 <> 0
     FROM p WHERE n <= {subscriptions};
 INSERT INTO ops.audit (id, at, actor, action, user_id, reason, outcome)
-    SELECT gen_random_uuid(), now() - n * interval '1 hour', 'login:anna', 'retry_job', user_id,
+    SELECT pg_temp.id_at(now() - n * interval '1 hour', n), now() - n * interval '1 hour', 'login:anna', 'retry_job', user_id,
            'ticket ' || n, 'refund_credits runs again, it was failed' FROM p WHERE n <= 500;
 """
 
@@ -101,8 +112,17 @@ def fill(database_url: str) -> None:
         connection.execute("SET session_replication_role = replica")
         for part in (LEDGER, WORK):
             connection.execute(part.format(**numbers).encode())
+    with engine_on(database_url) as engine:
+        while keep_figures(engine):
+            pass
     with psycopg.connect(database_url, autocommit=True) as connection:
         connection.execute("VACUUM ANALYZE")
+
+
+def keep_figures(engine: Engine) -> int:
+    """As the scheduler does every half minute; how many hours were kept."""
+    with transaction(engine) as connection:
+        return figures.keep(connection, now=datetime.now(UTC))
 
 
 if __name__ == "__main__":

@@ -15,10 +15,13 @@ from domain.operators.subscriptions import RevenueDay
 from web.operators.words import amount
 
 WIDTH: Final = 360
-HEIGHT: Final = 132
+HEIGHT: Final = 144
 LEFT: Final = 40
 BOTTOM: Final = 18
-TOP: Final = 10
+TOP: Final = 22
+UNIT_Y: Final = 10
+"""The unit stands above the axis."""
+
 TICKS: Final = 4
 LABEL_EVERY_DAYS: Final = 7
 STACK_WIDTH: Final = 1000
@@ -38,7 +41,7 @@ def bars_by_day(
     values = [float(value) for _, value in days]
     top = _nice_top(max([*values, *(float(value) for value in behind or ()), 0]))
     slot = (WIDTH - LEFT) / max(len(days), 1)
-    parts = [_axis(top)]
+    parts = [_axis(top, f"{unit} a day")]
     for place, (day, value) in enumerate(days):
         left = LEFT + place * slot
         pale = "" if behind is None else _bar(left, slot, float(behind[place]), top, "soft")
@@ -69,7 +72,7 @@ def line(values: Sequence[float], *, unit: str, label: str, ago: str) -> Markup:
     points = [(LEFT + place * step, _y(value, top)) for place, value in enumerate(values)]
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
     base = HEIGHT - BOTTOM
-    parts = [_axis(top)]
+    parts = [_axis(top, unit)]
     if len(points) > 1:
         area = f"{LEFT},{base} {path} {points[-1][0]:.1f},{base}"
         parts.append(Markup('<polygon class="area" points="{}"/>').format(area))
@@ -109,8 +112,8 @@ def _svg(parts: Sequence[Markup], label: str) -> Markup:
     )
 
 
-def _axis(top: float) -> Markup:
-    lines = []
+def _axis(top: float, unit: str) -> Markup:
+    lines = [Markup('<text x="0" y="{}">{}</text>').format(UNIT_Y, unit)]
     for number in range(TICKS + 1):
         value = top * number / TICKS
         y = _y(value, top)

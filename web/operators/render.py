@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -44,6 +46,18 @@ _environment: Final = jinja2.Environment(
 )
 _environment.filters.update(FILTERS)
 _environment.globals.update(style_url=assets.STYLE.url, script_url=assets.SCRIPT.url, charts=charts)
+
+
+async def compiling(_app: web.Application) -> AsyncIterator[None]:
+    """Compile every template beside the application's start, so that nobody's first look waits for it."""
+    compiled = asyncio.get_running_loop().run_in_executor(None, _compile_all)
+    yield
+    await compiled
+
+
+def _compile_all() -> None:
+    for name in _environment.list_templates():
+        _environment.get_template(name)
 
 
 def page(template: str, facts: dict[str, Any], *, status: int = 200) -> web.Response:

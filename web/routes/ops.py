@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from domain.operators.people import PersonList
-from web.operators import assets
+from web.operators import assets, render
 from web.operators.pages import AnyHandler, open_page, page
 from web.operators.speed import sampling
 from web.operators.views import acting, books, jobs, overview, payments, people, queues, signing
@@ -55,6 +55,7 @@ def add_pages(app: web.Application) -> None:
         add(PREFIX + path, handler)
     app.on_response_prepare.append(_keep_to_ourselves)
     app.cleanup_ctx.append(sampling)
+    app.cleanup_ctx.append(render.compiling)
 
 
 async def _keep_to_ourselves(request: web.Request, response: web.StreamResponse) -> None:

@@ -93,8 +93,11 @@
   }
   document.addEventListener("visibilitychange", () => (document.hidden ? clearTimeout(timer) : live && refresh()));
 
-  /* The phone's menu; a search from anywhere. */
+  /* The phone's menu and folded filters; a search from anywhere. */
   document.body.classList.remove("no-script");
+  if (matchMedia("(max-width: 760px)").matches && !location.search) {
+    for (const filters of document.querySelectorAll("details.fold")) filters.open = false;
+  }
   const menu = document.getElementById("menu"), side = document.getElementById("side");
   if (menu && side) {
     menu.addEventListener("click", () => menu.setAttribute("aria-expanded", String(side.classList.toggle("open"))));
