@@ -107,7 +107,8 @@ def line(figure: Figure) -> str:
     parts = [f"{series.name} {series.median:,.1f} {series.unit}" for series in figure.series]
     ratio = f" = {figure.value:.2f} ×" if figure.ratios else ""
     lines = [
-        f"{figure.name}: {' : '.join(parts)}{ratio}   (load by {', '.join(figure.generators) or 'itself'})"
+        f"{figure.name}: {figure.says}",
+        f"  {' : '.join(parts)}{ratio}   (load by {', '.join(figure.generators) or 'itself'})",
     ]
     for series in figure.series:
         if series.seconds:
@@ -120,7 +121,7 @@ def line(figure: Figure) -> str:
 
 def summary(figures: list[Figure]) -> Table:
     """All of them, with their goals."""
-    table = Table("figure", "value", "range", "must", "aim", "says")
+    table = Table("figure", "value", "range", "must", "aim")
     for figure in figures:
         is_missed, is_aim = not figure.reaches(figure.must), figure.reaches(figure.aim)
         colour = "red" if is_missed else "green" if is_aim else "yellow"
@@ -130,7 +131,6 @@ def summary(figures: list[Figure]) -> Table:
             f"{min(figure.values):,.2f}–{max(figure.values):,.2f}",
             "" if figure.must is None else f"{figure.must:g}",
             "" if figure.aim is None else f"{figure.aim:g}",
-            figure.says,
         )
     return table
 

@@ -100,10 +100,12 @@ def plan_of(front: Front, events: list[Prepared], *, connections: int, rate: flo
 def webhook_accepted(rig: Rig, pace: Pace) -> list[Figure]:
     """Signed events, stored and durable; handled by a worker meanwhile."""
     statuses: dict[str, int] = {}
+    offered = [0]
     with rig.crew(1) as (front, _):
 
         def p99() -> float:
             events = [order.paid() for order in ordered(rig, round(pace.seconds * EVENTS_PER_SECOND))]
+            offered[0] += len(events)
             report = rig.send(plan_of(front, events, connections=CONNECTIONS, rate=EVENTS_PER_SECOND))
             for status, count in report.statuses.items():
                 statuses[status] = statuses.get(status, 0) + count
@@ -120,7 +122,10 @@ def webhook_accepted(rig: Rig, pace: Pace) -> list[Figure]:
                 must=25.0,
                 aim=10.0,
                 higher_is_better=False,
-                checks=lambda: payment_checks(rig, statuses),
+                checks=lambda: [
+                    *payment_checks(rig, statuses),
+                    f"{sum(statuses.values()):,} answered of {offered[0]:,} offered",
+                ],
             )
         ]
 
