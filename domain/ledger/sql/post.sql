@@ -26,8 +26,9 @@
 -- before us are seen.  A balance that came into being after that is seen too, but nobody's lock is on it:
 -- only those in `locked` count.  The planner settings keep to index look-ups, which are right for any list this
 -- short; a plan made while the tables were empty would otherwise scan them for ever.  One made while they
--- were known to be small would read the whole index instead: hence ANY (ARRAY …) and OFFSET 0 below, which
--- leave the planner no other way than looking up each person.
+-- were known to be small would read the whole index instead: hence ANY and OFFSET 0 below, which leave the
+-- planner no other way than looking up each person.  One plan serves every list: planning anew for each costs
+-- more than the work.
 CREATE OR REPLACE FUNCTION credits.post(
     postings json,
     posted_at timestamptz,
@@ -46,6 +47,7 @@ SET enable_seqscan = off
 SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET jit = off
+SET plan_cache_mode = force_generic_plan
 SET credits.posting = 'on'
 AS $function$
 #variable_conflict use_column
@@ -63,7 +65,22 @@ DECLARE
     spendable numeric; held numeric; earned numeric; spent numeric; made bigint;
     after numeric;
     at integer;
+    -- The postings: each reading of the JSON parses all of it, so it is read once.
+    ids uuid[]; user_ids text[]; types text[]; amounts numeric[]; held_changes numeric[]; countings text[];
+    overdrafts boolean[]; creations boolean[]; app_ids text[]; descriptions text[]; metadatas jsonb[];
+    idempotency_keys text[]; posting_keys text[];
 BEGIN
+    SELECT array_agg(p.id), array_agg(p.user_id), array_agg(p.type), array_agg(p.amount),
+           array_agg(p.held_change), array_agg(p.counts_as), array_agg(p.may_overdraw),
+           array_agg(p.creates_balance), array_agg(p.app_id), array_agg(p.description), array_agg(p.metadata),
+           array_agg(p.idempotency_key), array_agg(p.posting_key)
+    INTO ids, user_ids, types, amounts, held_changes, countings, overdrafts, creations, app_ids, descriptions,
+         metadatas, idempotency_keys, posting_keys
+    FROM json_to_recordset(postings) AS p(
+        id uuid, user_id text, type text, amount numeric, held_change numeric, counts_as text,
+        may_overdraw boolean, creates_balance boolean, app_id text, description text, metadata jsonb,
+        idempotency_key text, posting_key text);
+
     outcome := array_fill(NULL::text, ARRAY[count_of_postings]);
     balance_after := nothing; held_after := nothing; total_earned := nothing; total_spent := nothing;
     version := array_fill(NULL::bigint, ARRAY[count_of_postings]);
@@ -71,10 +88,10 @@ BEGIN
 
     -- Lock.  Creating and locking go in one pass in the order of user ids, so that no two lists wait for
     -- each other; ON CONFLICT locks the row that is there already, although it changes nothing.
-    IF EXISTS (SELECT FROM json_to_recordset(postings) AS p(creates_balance boolean) WHERE p.creates_balance) THEN
+    IF true = ANY (creations) THEN
         FOR account IN
             SELECT p.user_id, bool_or(p.creates_balance) AS is_created
-            FROM json_to_recordset(postings) AS p(user_id text, creates_balance boolean)
+            FROM unnest(user_ids, creations) AS p(user_id, creates_balance)
             GROUP BY p.user_id ORDER BY p.user_id
         LOOP
             IF account.is_created THEN
@@ -90,7 +107,7 @@ BEGIN
     ELSE
         locked := ARRAY(
             SELECT b.user_id FROM credits.balances b
-            WHERE b.user_id = ANY (ARRAY(SELECT p.user_id FROM json_to_recordset(postings) AS p(user_id text)))
+            WHERE b.user_id = ANY (user_ids)
             ORDER BY b.user_id FOR NO KEY UPDATE);
     END IF;
 
@@ -102,11 +119,8 @@ BEGIN
                END AS previous,
                b.balance, b.held, b.total_earned, b.total_spent, b.version,
                e.id IS NOT NULL AS is_used_before
-        FROM ROWS FROM (
-            json_to_recordset(postings) AS (
-                user_id text, amount numeric, held_change numeric, counts_as text, may_overdraw boolean,
-                posting_key text)
-        ) WITH ORDINALITY AS p(user_id, amount, held_change, counts_as, may_overdraw, posting_key, position)
+        FROM unnest(user_ids, amounts, held_changes, countings, overdrafts, posting_keys)
+             WITH ORDINALITY AS p(user_id, amount, held_change, counts_as, may_overdraw, posting_key, position)
         LEFT JOIN LATERAL (SELECT * FROM credits.balances b WHERE b.user_id = p.user_id OFFSET 0) b ON true
         LEFT JOIN credits.transactions e ON e.user_id = p.user_id AND e.posting_key = p.posting_key
         ORDER BY p.user_id, p.position
@@ -159,12 +173,9 @@ BEGIN
            balance_after[position] - p.amount, balance_after[position], held_after[position],
            version[position], earned_change[position], spent_change[position],
            p.app_id, p.description, p.metadata, p.idempotency_key, p.posting_key, posted_at, posted_at
-    FROM ROWS FROM (
-        json_to_recordset(postings) AS (
-            id uuid, user_id text, type text, amount numeric, app_id text, description text, metadata jsonb,
-            idempotency_key text, posting_key text)
-    ) WITH ORDINALITY AS p(
-        id, user_id, type, amount, app_id, description, metadata, idempotency_key, posting_key, position)
+    FROM unnest(ids, user_ids, types, amounts, app_ids, descriptions, metadatas, idempotency_keys, posting_keys)
+         WITH ORDINALITY AS p(
+             id, user_id, type, amount, app_id, description, metadata, idempotency_key, posting_key, position)
     WHERE outcome[position] = 'posted' AND p.amount <> 0;
 
     UPDATE credits.balances b
@@ -173,7 +184,7 @@ BEGIN
         version = post.version[last.position], updated_at = posted_at
     FROM (
         SELECT p.user_id, max(p.position) AS position
-        FROM ROWS FROM (json_to_recordset(postings) AS (user_id text)) WITH ORDINALITY AS p(user_id, position)
+        FROM unnest(user_ids) WITH ORDINALITY AS p(user_id, position)
         WHERE outcome[p.position] = 'posted'
         GROUP BY p.user_id
     ) last
@@ -182,15 +193,12 @@ BEGIN
     -- What was used waits here to be added to the usage statistics (domain.usage_stats).
     INSERT INTO ops.usage_pending (user_id, app_id, day, credits_used)
     SELECT p.user_id, p.app_id, (posted_at AT TIME ZONE 'UTC')::date, -p.amount
-    FROM ROWS FROM (
-        json_to_recordset(postings) AS (user_id text, type text, amount numeric, app_id text)
-    ) WITH ORDINALITY AS p(user_id, type, amount, app_id, position)
+    FROM unnest(user_ids, types, amounts, app_ids) WITH ORDINALITY AS p(user_id, type, amount, app_id, position)
     WHERE outcome[p.position] = 'posted' AND p.type = 'usage' AND p.amount <> 0;
 
     IF 'replayed' = ANY (outcome) THEN
         SELECT json_agg(json_build_object('position', p.position, 'entry', e))::text INTO first_entries
-        FROM ROWS FROM (json_to_recordset(postings) AS (user_id text, posting_key text)) WITH ORDINALITY
-             AS p(user_id, posting_key, position)
+        FROM unnest(user_ids, posting_keys) WITH ORDINALITY AS p(user_id, posting_key, position)
         JOIN credits.transactions e ON e.user_id = p.user_id AND e.posting_key = p.posting_key
         WHERE outcome[p.position] = 'replayed' AND same_as[p.position] IS NULL;
     END IF;
