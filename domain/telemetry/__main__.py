@@ -21,7 +21,8 @@ when `WORKER_METRICS_PORT` and `SCHEDULER_METRICS_PORT` are set. Each page adds 
 ([decision](decisions/metrics-of-several-processes.md)). Keep `/metrics` from the public at the proxy.
 
 A histogram `x` has the series `x_bucket`, `x_sum` and `x_count`. What the front says of the service as a whole is the
-same on every front: take the `max` of several, not the sum.
+same on every front: take the `max` of several, not the sum. Alerts are in `deploy/prometheus/`, what to do about them
+in the [runbook](runbook.md), a dashboard in `deploy/grafana/`.
 """
 
 SECTIONS: Final = (
