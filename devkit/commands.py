@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from devkit import runfile
 from devkit.check import RUFF, STEPS, check
 from devkit.database import database_url
 from devkit.detach import down, status, up_detached
@@ -137,9 +138,11 @@ def _packages(arguments: list[str]) -> int:
 
 def _admin(arguments: list[str]) -> int:
     if not arguments or {"--help", "hash-password"} & set(arguments):
-        return run_module("domain.operators", *arguments)
+        return run_module("nudges.operators", *arguments)
+    run = runfile.read(data_dir(os.environ))
+    redis = {} if "REDIS_URL" in os.environ or run is None or not run.alive else {"REDIS_URL": run.redis_url}
     with database_url() as url:
-        return run_module("domain.operators", *arguments, DATABASE_URL=url)
+        return run_module("nudges.operators", *arguments, **redis, DATABASE_URL=url)
 
 
 def _invariants(arguments: list[str]) -> int:

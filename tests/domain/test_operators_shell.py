@@ -156,3 +156,17 @@ def test_without_a_database_it_says_so(admin: Admin) -> None:
     ran = admin.run("overview")
     assert ran.returncode == 1
     assert "the database does not answer" in ran.stderr
+
+
+def test_a_list_of_a_persons_days_revenue_and_checks_are_told(world: World, admin: Admin) -> None:
+    every = admin.json("person", "anna", "--only", "entries")
+    assert len(every) == 7
+    assert admin.json("person", "anna", "--only", "entries", "--limit", "2", "--offset", "3") == every[3:5]
+    assert len(admin.json("person", "anna", "--only", "gifts-made")) == 2
+    for which in ("entries", "reservations", "gifts-made", "gifts-received"):
+        assert admin.run("person", "anna", "--only", which).returncode == 0
+    assert [one["entries"] for one in admin.json("days", "2")] == [5, 7]
+    assert sum(one["renewals"] for one in admin.json("revenue", "31")) == 2
+    assert len(admin.json("checks")) == 1
+    for command in ("days", "revenue", "checks"):
+        assert admin.run(command).returncode == 0

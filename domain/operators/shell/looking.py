@@ -18,16 +18,17 @@ from domain import operators as read
 from domain.database import transaction
 from domain.jobs import JobState
 from domain.logins import hash_password
-from domain.operators import exporting
+from domain.operators import exporting, figures
 from domain.operators.audit import AuditFilter
 from domain.operators.exporting import ExportFormat, Selection
+from domain.operators.figures import DAYS_MAX, DAYS_SHOWN, SUMMED
 from domain.operators.jobs_seen import JobFilter
 from domain.operators.overview import Overview
 from domain.operators.payments_seen import EventFilter, PurchaseFilter
 from domain.operators.people import Person, PersonList, list_of
 from domain.operators.rows import PAGE_DEFAULT
 from domain.operators.shell.frame import cell, facts_table, rows_table, shell
-from domain.operators.subscriptions import SubscriptionState
+from domain.operators.subscriptions import REVENUE_DAYS, REVENUE_DAYS_MAX, SubscriptionState
 
 Limit = typer.Option(PAGE_DEFAULT, min=1, max=500, help="How many.")
 Before = typer.Option(None, help="Continue after this job.")
@@ -41,7 +42,8 @@ Until = typer.Option(None, formats=["%Y-%m-%d", "%Y-%m-%dT%H:%M:%S%z"], help="Be
 def add_to(app: typer.Typer) -> None:
     """Make them commands."""
     for command in (
-        overview, jobs, job, find, person, purchases, purchase, events, event, subscriptions, check, audit, export,
+        overview, days, jobs, job, find, person, purchases, purchase, events, event, subscriptions, revenue,
+        check, checks, audit, export,
     ):  # fmt: skip
         app.command()(command)
     app.command("hash-password")(hash_password_command)
@@ -91,6 +93,30 @@ def _overview_tables(seen: Overview) -> list[Table]:
         rows_table("Jobs", seen.jobs, kinds),
         rows_table("Last days", seen.days[-7:], days),
     ]
+
+
+def days(count: int = typer.Argument(DAYS_SHOWN, min=1, max=DAYS_MAX, help="How many.")) -> None:
+    """What happened to credits on each of the last days, today last."""
+    with shell().connection() as connection:
+        found = figures.by_day(connection, now=shell().clock(), days=count)
+    shell().show(found, lambda: rows_table("Days", found, ("day", *SUMMED)))
+
+
+def revenue(
+    count: int = typer.Argument(REVENUE_DAYS, min=1, max=REVENUE_DAYS_MAX, help="How many."),
+) -> None:
+    """What renewals bring on each of the next days, today first."""
+    with shell().connection() as connection:
+        found = read.coming_revenue(connection, now=shell().clock(), days=count)
+    shell().show(found, lambda: rows_table("Renewals", found, ("day", "renewals", "expected", "covered")))
+
+
+def checks(limit: int = Limit, offset: int = Offset) -> None:
+    """The ledger checks that were made, the newest first."""
+    with shell().connection() as connection:
+        found = read.list_checks(connection, limit=limit, offset=offset)
+    columns = ("checked_at", "violation_count", "took_seconds")
+    shell().show(found, lambda: rows_table("Ledger checks", found, columns))
 
 
 def jobs(
