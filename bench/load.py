@@ -32,6 +32,9 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
+
+    def begin(self) -> None:
+        """Send the first request."""
         self._next()
 
     def data_received(self, data: bytes) -> None:
@@ -89,13 +92,18 @@ class _Generator:
 
     async def run(self) -> Report:
         plan, loop = self._plan, asyncio.get_running_loop()
+        # All are connected before the first one sends: thousands of connections shall come as one crowd.
+        self._open = plan.connections
+        connections = [
+            (await loop.create_connection(lambda: _Connection(self), "127.0.0.1", plan.port))[1]
+            for _ in range(plan.connections)
+        ]
         self._start = time.perf_counter()
         self._end = self._start + plan.seconds
         loop.add_signal_handler(signal.SIGINT, self._end_now)
         cpu = time.process_time()
-        self._open = plan.connections
-        for _ in range(plan.connections):
-            await loop.create_connection(lambda: _Connection(self), "127.0.0.1", plan.port)
+        for connection in connections:
+            connection.begin()
         await self._done.wait()
         return self._report(time.perf_counter() - self._start, time.process_time() - cpu)
 

@@ -20,6 +20,7 @@ from bench import cpu, sending
 from bench.plan import Plan, Report
 from bench.sending import Sending
 from devkit import ports
+from devkit.child import log_tail
 from devkit.cluster import DATABASE
 from devkit.paths import ROOT
 from devkit.postgres import Postgres
@@ -92,6 +93,7 @@ class Rig:
             "MANA_SERVICE_KEY": SERVICE_KEY,
             "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
             "LOG_LEVEL": "WARNING",
+            "LOG_FORMAT": "json",
             **more,
         }
 
@@ -112,7 +114,7 @@ class Rig:
         with self.process(name, [sys.executable, "-m", module], env) as running:
             front = Front(port, running.pid)
             if not wait_until(lambda: answers(front.address), START_SECONDS):
-                raise RuntimeError(f"{module} did not start on {port}")
+                raise RuntimeError(f"{module} did not start:\n{log_tail(self.home / f'{name}.log')}")
             yield front
 
     @contextmanager
@@ -128,7 +130,7 @@ class Rig:
             stack.enter_context(self.process("workers", [sys.executable, "-m", "workers"], env))
             beats = "ops.heartbeats WHERE role = 'worker'"
             if not wait_until(lambda: self.count(beats) >= worker_processes, START_SECONDS):
-                raise RuntimeError("the workers did not start")
+                raise RuntimeError(f"the workers did not start:\n{log_tail(self.home / 'workers.log')}")
             yield front, url
 
     @contextmanager
@@ -136,7 +138,9 @@ class Rig:
         self, name: str, command: list[str], environment: Mapping[str, str]
     ) -> Iterator[subprocess.Popen[bytes]]:
         """A process that ends with the block; its CPU is accounted to `name`."""
-        running = subprocess.Popen(command, cwd=ROOT, env=dict(environment))
+        # Not to the terminal: thousands of refusals are as many lines, and a terminal is slow.
+        with (self.home / f"{name}.log").open("ab") as log:
+            running = subprocess.Popen(command, cwd=ROOT, env=dict(environment), stdout=log, stderr=log)
         pids = self.accounts.pids.setdefault(name, [])
         pids.append(running.pid)
         try:

@@ -19,7 +19,7 @@ HOT_CONNECTIONS = 500
 OTHERS_CONNECTIONS = 16
 OTHERS_PER_SECOND = 100
 
-TOO_MANY_CONNECTIONS = 6_000
+TOO_MANY_CONNECTIONS = 8_000
 """More than may wait (web.bridge.DEDUCTIONS_WAITING_MAX), each with a request."""
 
 BUSY = frozenset({"503"})
