@@ -34,7 +34,23 @@ def make_token(plan: Plan) -> str | None:
     return str(_post(f"{plan.urls['auth']}/token", body, {})["token"])
 
 
-def screen(plan: Plan, token: str | None) -> str:
+def make_checkout(plan: Plan, token: str | None) -> str | None:
+    """A page of the Stripe simulator where the demo user buys the first package that is for sale.
+
+    None where Stripe is a real one, or nothing is for sale.
+    """
+    if token is None or "stripe" not in plan.urls:
+        return None
+    api = f"{plan.url}/api/v1/credits"
+    on_sale = _ask(urllib.request.Request(f"{api}/packages"))  # noqa: S310  # our own http address
+    if not on_sale:
+        return None
+    back = plan.environment.get("BASE_URL") or f"http://localhost:{plan.port}"
+    body = {"packageId": on_sale[0]["id"], "successUrl": f"{back.rstrip('/')}/docs"}
+    return str(_post(f"{api}/purchase", body, {"Authorization": f"Bearer {token}"})["checkoutUrl"])
+
+
+def screen(plan: Plan, token: str | None, checkout: str | None) -> str:
     """What the newcomer reads when all answers."""
     lines = ["", f"  mana-credits answers at {plan.url}", ""]
     names = {
@@ -45,6 +61,8 @@ def screen(plan: Plan, token: str | None) -> str:
     }
     lines += [f"  {title:<20} {plan.urls[name]}" for name, title in names.items() if name in plan.urls]
     lines += [f"  {'Data and logs':<20} {plan.data_dir}", ""]
+    if checkout is not None:
+        lines += [f"  Buy credits as {USER!r}, with a card that costs nothing: {checkout}", ""]
     if token is None:
         lines += ["  Tokens come from MANA_AUTH_URL. With the service key:", ""]
     else:
@@ -77,13 +95,17 @@ def _requests(plan: Plan, token: str | None) -> list[str]:
 
 def _post(url: str, body: dict[str, Any], headers: dict[str, str]) -> dict[str, Any]:
     """POST JSON to one of our own processes.  Raises DevError when it does not answer with success."""
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     request = urllib.request.Request(  # noqa: S310  # our own http address
         url, json.dumps(body).encode(), {"Content-Type": "application/json", **headers}
     )
+    answer: dict[str, Any] = _ask(request)
+    return answer
+
+
+def _ask(request: urllib.request.Request) -> Any:
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
     try:
         with opener.open(request, timeout=REQUEST_TIMEOUT_SECONDS) as response:
-            answer: dict[str, Any] = json.load(response)
-            return answer
+            return json.load(response)
     except (OSError, http.client.HTTPException) as error:
-        raise DevError(f"POST {url} failed: {error}") from error
+        raise DevError(f"{request.get_method()} {request.full_url} failed: {error}") from error

@@ -123,10 +123,10 @@ class Up:
         for service in plan.services:
             self._supervise(plan.program(service), service.url)
         await asyncio.gather(*self._readiness.values())
-        token = await asyncio.to_thread(self._prepare_demo)
+        token, checkout = await asyncio.to_thread(self._prepare_demo)
         self._run.ready = True
         self._write()
-        say(demo.screen(plan, token))
+        say(demo.screen(plan, token, checkout))
         say(f"ready {plan.url}")
 
     async def _migrate(self) -> None:
@@ -138,10 +138,12 @@ class Up:
             await self._run_to_end(self.plan.python("seed", "domain.packages", "seed"))
             await asyncio.to_thread(schema.note_migrated, server)
 
-    def _prepare_demo(self) -> str | None:
-        if any(service.name == "web" for service in self.plan.services):
-            demo.give_credits(self.plan)
-        return demo.make_token(self.plan)
+    def _prepare_demo(self) -> tuple[str | None, str | None]:
+        token = demo.make_token(self.plan)
+        if not any(service.name == "web" for service in self.plan.services):
+            return token, None
+        demo.give_credits(self.plan)
+        return token, demo.make_checkout(self.plan, token)
 
     async def _start_embedded(self) -> None:
         """Start PostgreSQL and Valkey where none is given, and tell everybody where they are."""

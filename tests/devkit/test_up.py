@@ -121,6 +121,16 @@ def test_the_requests_on_the_screen_work_as_they_are_pasted(house: Dev) -> None:
         json.loads(result.stdout)
 
 
+def test_the_link_on_the_screen_is_a_page_where_credits_are_bought(house: Dev) -> None:
+    [line] = [line for line in house.said.splitlines() if "Buy credits as 'demo'" in line]
+    link = line.split()[-1]
+    assert link.startswith(house.run_file().urls["stripe"])
+    with urllib.request.urlopen(link, timeout=5) as response:
+        page = response.read().decode()
+    assert "Pay" in page
+    assert "Decline" in page
+
+
 def test_run_json_tells_what_runs_to_its_owner_alone(house: Dev) -> None:
     run = house.run_file()
     assert (run.url, run.port) == (f"http://127.0.0.1:{house.port}", house.port)
