@@ -16,11 +16,12 @@ import structlog
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.strategies import FixedWindowRateLimiter
-from prometheus_client import Counter
 from redis import RedisError
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+
+from domain.telemetry.metrics import THROTTLED, THROTTLED_ALONE
 
 ASKED: Final = {
     "address": RateLimitItemPerMinute(600, namespace="asked"),
@@ -48,11 +49,6 @@ REDIS_REST_SECONDS: Final = 5.0
 """How often a Redis that failed is asked, beside the requests, whether it is back."""
 
 REDIS_CONNECTIONS_MAX: Final = 8
-
-THROTTLED: Final = Counter("mana_throttled_total", "Requests refused with 429, by what was counted.", ["by"])
-ALONE: Final = Counter(
-    "mana_throttle_alone_total", "Requests counted in this process alone, because Redis did not answer."
-)
 
 T = TypeVar("T")
 
@@ -132,7 +128,7 @@ class Throttle:
                     return await count(self._shared)
             except (RedisError, OSError) as error:  # a TimeoutError is an OSError
                 self._rest(error)
-        ALONE.inc()
+        THROTTLED_ALONE.inc()
         return await count(self._alone)
 
     def _rest(self, error: Exception) -> None:

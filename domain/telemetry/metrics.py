@@ -87,6 +87,15 @@ CALLS_OF_APPS: Final = _counter(
     ("app",),
     WEB,
 )
+THROTTLED: Final = _counter(
+    "mana_throttled_total", "Requests refused with 429, by what was counted.", ("by",), WEB
+)
+THROTTLED_ALONE: Final = _counter(
+    "mana_throttle_alone_total",
+    "Requests that the throttle counted in this process alone, because Redis did not answer.",
+    (),
+    WEB,
+)
 BATCH_SIZES: Final = _histogram(
     "mana_batch_size",
     "Items in a batch: `deductions` or `balances`.",

@@ -9,7 +9,8 @@ from typing import Final
 from limits import RateLimitItem, RateLimitItemPerHour, RateLimitItemPerMinute
 from limits.aio.strategies import FixedWindowRateLimiter
 
-from web.throttle import THROTTLED, Client, Throttle, TooManyRequests
+from domain.telemetry.metrics import THROTTLED
+from web.throttle import Client, Throttle, TooManyRequests
 
 TRIES: Final[dict[str, RateLimitItem]] = {
     "address": RateLimitItemPerMinute(10, 5, namespace="sign-in"),
