@@ -79,7 +79,7 @@ KINDS: Final = (
     Kind(
         name="completed_uncredited",
         says="purchases completed without an entry over their credits",
-        becomes="marked for a person to decide on: `./dev admin payments`",
+        becomes="marked for a person to decide on: `./dev admin purchases --problem`",
     ),
     Kind(
         name="credited_unfinished",
