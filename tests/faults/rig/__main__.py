@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from devkit.paths import data_dir
 from tests.faults.rig.run import Result, run
@@ -50,7 +50,13 @@ def show(result: Result, console: Console) -> None:
     console.print(operations)
     console.print(f"answers: {result.statuses}")
     faults = Table(
-        "broken", "how", "times", "longest fault", "to the next ok: median", "longest", "after its end"
+        Column("broken", no_wrap=True),
+        Column("how", no_wrap=True),
+        "times",
+        "longest fault",
+        "to the next ok: median",
+        "longest",
+        "after its end",
     )
     for one in result.recoveries:
         times = (one.longest_fault, one.median, one.longest, one.longest_after_end)

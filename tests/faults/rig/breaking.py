@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import statistics
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 from tests.faults.rig.asking import Town
@@ -33,6 +34,8 @@ class Breaker:
     stripe: Stripe
     began: float
     injected: list[Injected] = field(default_factory=list)
+    busy: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
+    """By target: what takes longer to come back than was planned is not broken again meanwhile."""
 
     async def run(self, schedule: list[Fault]) -> None:
         """All of it; ends when the last one is mended."""
@@ -42,14 +45,15 @@ class Breaker:
                 group.create_task(self._inject(fault))
 
     async def _inject(self, fault: Fault) -> None:
-        began = self.town.clock()
-        if isinstance(fault.what, Trouble):
-            self.house.links[fault.target].spoil(fault.what)
-            await asyncio.sleep(fault.seconds)
-            self.house.links[fault.target].heal()
-        else:
-            await self._do(fault.target, fault.what, fault.seconds)
-        self.injected.append(Injected(fault, began, self.town.clock()))
+        async with self.busy[fault.target]:
+            began = self.town.clock()
+            if isinstance(fault.what, Trouble):
+                self.house.links[fault.target].spoil(fault.what)
+                await asyncio.sleep(fault.seconds)
+                self.house.links[fault.target].heal()
+            else:
+                await self._do(fault.target, fault.what, fault.seconds)
+            self.injected.append(Injected(fault, began, self.town.clock()))
 
     async def _do(self, target: str, what: Deed, seconds: float) -> None:
         member = self.house.members[target]

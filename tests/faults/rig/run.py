@@ -47,7 +47,7 @@ CREW: tuple[tuple[str, int], ...] = (
     ("subscriber", 3),
     ("eraser", 1),
     ("charger", 1),
-    ("buyer", 3),
+    ("buyer", 2),
 )
 """Who makes the load, and how many of them."""
 

@@ -200,7 +200,8 @@ async def buyer(person: Person, chance: random.Random, stripe: Stripe, packages:
         await person.town.ask(
             "purchases", "GET", f"{USER}/purchases", user_id=user_id, headers=person.user(user_id)
         )
-        await asyncio.sleep(chance.uniform(0.1, 0.6))
+        # The simulator writes all it knows with every change: what it can do a second falls with what it knows.
+        await asyncio.sleep(chance.uniform(1.0, 4.0))
 
 
 async def _pay(stripe: Stripe, intent: str, chance: random.Random) -> None:
