@@ -18,7 +18,7 @@ def some(count: int) -> list[AddedJob]:
 
 
 def lost() -> float:
-    return REGISTRY.get_sample_value("nudges_lost_total") or 0.0
+    return REGISTRY.get_sample_value("mana_nudges_lost_total") or 0.0
 
 
 def test_what_was_given_before_closing_is_sent(redis_url: str) -> None:
