@@ -4,6 +4,7 @@ import html
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from uuid import uuid4
 
 import pytest
 
@@ -13,7 +14,9 @@ from domain.jobs import job_details
 from domain.operators.people import SHOWN_MAX
 from tests.support.ops_pages import LOGINS, PASSWORD, Browser, failed_job, in_database
 from tests.support.service import serving_in_this_loop
+from web.operators.doing import DOINGS
 from web.operators.views.signing import safe_next
+from web.routes.ops import PAGES as ROUTES
 
 EVIL = "<script>alert('x')</script>"
 
@@ -130,6 +133,41 @@ async def test_a_form_without_its_word_does_nothing(browser: Browser, database_u
         assert answer.status == 403, path
     state = in_database(database_url, lambda connection: job_details(connection, job_id).state.value)
     assert state == "failed"
+
+
+def every_form() -> list[str]:
+    """Each address that takes a form, but signing in: that needs no session."""
+    posts = [path for method, path, _ in ROUTES if method == "POST" and path != "/sign-in"]
+    return [
+        "/ops" + path.replace("{action}", action)
+        for path in posts
+        for action in (DOINGS if "{action}" in path else ("",))
+    ]
+
+
+async def test_every_form_is_refused_without_a_session_its_word_or_the_permission(browser: Browser) -> None:
+    fields = {"job": str(uuid4()), "user": "sam", "kind": "x", "event": "evt_1", "purchase": str(uuid4())}
+    fields |= {"amount": "1", "reason": "because", "queue": "mail", "message": "m", "typed": "sam"}
+    before = browser.service.books.everything()
+    assert len(every_form()) == len(DOINGS) + 3
+    for path in every_form():
+        answer, _ = await browser.post(path, headers={"Cookie": "mana-ops=" + "a" * 43}, **fields)
+        assert (answer.status, answer.headers.get("Location")) == (303, "/ops/sign-in"), path
+    assert browser.service.books.everything() == before
+    await browser.sign_in()
+    before = browser.service.books.everything()
+    for path in every_form():
+        answer, _ = await browser.post(path, **fields)
+        assert answer.status == 403, path
+    assert browser.service.books.everything() == before
+    await browser.sign_in("vera")
+    csrf = await browser.csrf()
+    before = browser.service.books.everything()
+    for path in every_form():
+        if path not in ("/ops/sign-out", "/ops/export"):
+            answer, _ = await browser.post(path, csrf=csrf, **fields)
+            assert answer.status == 403, path
+    assert browser.service.books.everything() == before
 
 
 async def test_a_viewer_sees_no_buttons_and_is_refused_when_posting(
