@@ -26,6 +26,15 @@ IDLE_IN_TRANSACTION_SECONDS: Final = 60
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
 
+SILENCE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,  # milliseconds
+}
+"""A server that fell silent (its machine vanished, the network swallows everything) is noticed within 25 s,
+whether it is being told something or waited for.  By default it is a quarter of an hour, and two hours."""
+
 CONNECTIONS_OVER_MAX: Final = 2
 """Connections that an engine opens beyond its pool's size, for a moment of need."""
 
@@ -75,6 +84,7 @@ def make_engine(
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "options": _session_options(statement_timeout_seconds),
             "application_name": application_name,
+            **SILENCE,
         },
     )
 
@@ -109,6 +119,7 @@ def make_async_pool(
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "options": _session_options(STATEMENT_TIMEOUT_SECONDS, lock_timeout_seconds),
             "application_name": application_name,
+            **SILENCE,
         },
     )
 

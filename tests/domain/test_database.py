@@ -1,0 +1,43 @@
+"""Connections to PostgreSQL notice that nobody is there any more."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from domain.database import make_async_pool, make_engine
+
+NOTICED_WITHIN_SECONDS_MAX = 25
+
+
+def assert_silence_is_noticed(fd: int) -> None:
+    with socket.socket(fileno=os.dup(fd)) as connection:
+        assert connection.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        idle, interval, count, unheard_ms = (
+            connection.getsockopt(socket.IPPROTO_TCP, option)
+            for option in (
+                socket.TCP_KEEPIDLE,
+                socket.TCP_KEEPINTVL,
+                socket.TCP_KEEPCNT,
+                socket.TCP_USER_TIMEOUT,
+            )
+        )
+    assert idle + interval * count <= NOTICED_WITHIN_SECONDS_MAX
+    assert 0 < unheard_ms <= NOTICED_WITHIN_SECONDS_MAX * 1000
+
+
+def test_a_server_that_fell_silent_is_noticed_by_jobs_and_cold_paths(database_url: str) -> None:
+    engine = make_engine(database_url, pool_size=1)
+    with engine.connect() as connection:
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        assert_silence_is_noticed(driver.fileno())
+    engine.dispose()
+
+
+async def test_a_server_that_fell_silent_is_noticed_by_the_hot_paths(database_url: str) -> None:
+    pool = make_async_pool(database_url, size=1)
+    await pool.open()
+    async with pool.connection() as connection:
+        assert_silence_is_noticed(connection.fileno())
+    await pool.close()
