@@ -216,7 +216,9 @@ COMMANDS: dict[str, Command] = {
     "invariants": Command("[DATABASE_URL]", "check the facts that must hold in the books", _invariants),
     "test": Command("[PYTEST ARGUMENTS]", "run the tests", _test),
     "check": Command("[--only STEP]", "run what CI runs", _check),
-    "bench": Command("[--list] [--only NAME …] [--quick]", "measure what README's figures come from", _bench),
+    "bench": Command(
+        "[--list] [--only NAME …] [--quick] [--table]", "measure what README's figures come from", _bench
+    ),
     "faults": Command("[--minutes N] [--seed S]", "break the whole system under load, and judge it", _faults),
     "mutants": Command("[--only TEXT]", "put deliberate bugs into a copy, and see them caught", _mutants),
     "fmt": Command("[PATHS]", "format the code and fix what can be fixed", _fmt),
