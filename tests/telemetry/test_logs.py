@@ -23,7 +23,7 @@ ADDRESS = "anna.personal@mail.example"
 TOKEN = "eyJhbGciOiJFZERTQSIsImtpZCI6IjEifQ.eyJzdWIiOiJhbm5hIiwiZXhwIjoxfQ.c2lnbmF0dXJl"
 SECRETS = {
     "MANA_SERVICE_KEY": "internal-key-of-the-logs,second-key-of-the-logs",
-    "STRIPE_SECRET_KEY": "sk_live_ofTheLogs123",
+    "STRIPE_SECRET_KEY": "sk_test_ofTheLogs123",
     "STRIPE_WEBHOOK_SECRET": "whsec_ofTheLogs123",
     "LOG_USER_IDS": "hashed",
     "LOG_USER_IDS_KEY": "pseudonyms-of-the-logs",
