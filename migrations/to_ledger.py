@@ -128,7 +128,7 @@ _HELD: Final = """
     ) open
     WHERE b.user_id = open.user_id
 """
-# A purchase's key is given to an entry of its buyer alone: no other could be asked for by it.
+# A purchase's key is given to an entry of its buyer alone, named by the purchase's id or else by its payment's.
 _ENTRIES: Final = """
     WITH numbered AS (
         SELECT id,
@@ -148,8 +148,9 @@ _ENTRIES: Final = """
                    END AS key
             FROM credits.transactions e
             LEFT JOIN credits.purchases p
-                ON e.type = 'purchase' AND p.user_id = e.user_id AND p.id::text = e.metadata ->> 'purchaseId'
-                AND {buyers}
+                ON e.type = 'purchase' AND p.user_id = e.user_id AND {buyers}
+                AND CASE WHEN e.metadata ->> 'purchaseId' IS NOT NULL THEN p.id::text = e.metadata ->> 'purchaseId'
+                         ELSE p.stripe_payment_intent_id = e.metadata ->> 'paymentIntentId' END
             WHERE {these}
         ) keyed
     )

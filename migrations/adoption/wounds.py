@@ -210,10 +210,13 @@ _KEYS: Final = """
 
 _PURCHASES: Final = """
     WITH credited AS (
-        SELECT user_id, metadata ->> 'purchaseId' AS purchase_id, count(*) AS times, sum(amount::bigint) AS amount,
-               (array_agg(amount ORDER BY created_at, id))[1] AS first
-        FROM credits.transactions WHERE type = 'purchase' AND status = 'completed'
-        GROUP BY user_id, metadata ->> 'purchaseId'
+        SELECT t.user_id, coalesce(t.metadata ->> 'purchaseId', p.id::text) AS purchase_id, count(*) AS times,
+               sum(t.amount::bigint) AS amount, (array_agg(t.amount ORDER BY t.created_at, t.id))[1] AS first
+        FROM credits.transactions t
+        LEFT JOIN credits.purchases p ON t.metadata ->> 'purchaseId' IS NULL
+            AND p.stripe_payment_intent_id = t.metadata ->> 'paymentIntentId'
+        WHERE t.type = 'purchase' AND t.status = 'completed'
+        GROUP BY 1, 2
     ), bought AS (
         SELECT p.*, c.times, c.amount, c.first FROM credits.purchases p
         LEFT JOIN credited c ON c.user_id = p.user_id AND c.purchase_id = p.id::text
