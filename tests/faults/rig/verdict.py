@@ -125,7 +125,7 @@ def _told_of_item(record: Record, answer: dict[str, Any]) -> Told:
     return Told.UNKNOWN if was_tried_before or answer["statusCode"] >= 500 else Told.REFUSED
 
 
-def _named(
+def named(
     what: str, asked: dict[str, tuple[Told, Record]], there: list[tuple[str, Any]], gone: set[str]
 ) -> list[str]:
     """Every ok once, every refusal not, every unknown once or not, nothing that nobody asked for."""
@@ -152,7 +152,7 @@ def _uses(evidence: Evidence, verdict: Verdict) -> None:
         " AND coalesce(posting_key, '') NOT LIKE 'commit:%%'"
     )
     asked = {use.name: (use.told, use.record) for use in uses}
-    wrong = _named("use", asked, [(row[0], row) for row in rows], evidence.gone)
+    wrong = named("use", asked, [(row[0], row) for row in rows], evidence.gone)
     entries = {row[0]: row for row in rows}
     for use in uses:
         entry = entries.get(use.name)
@@ -164,12 +164,15 @@ def _uses(evidence: Evidence, verdict: Verdict) -> None:
         if told is not None and (told["id"], Decimal(str(told["balanceAfter"]))) != (entry[1], entry[3]):
             wrong.append(f"use {use.name} was told {told}, the entry says {entry}")
     verdict.say("uses", len(uses), wrong)
+    unknown = [use for use in uses if use.told is Told.UNKNOWN and use.user_id not in evidence.gone]
+    verdict.say("unknown uses", len(unknown), [])
+    verdict.say("unknown uses that took effect", sum(use.name in entries for use in unknown), [])
 
 
 def _refunds(evidence: Evidence, verdict: Verdict) -> None:
     jobs = dict(evidence.books.rows("SELECT id::text, state FROM ops.jobs WHERE kind = 'refund_credits'"))
     rows = evidence.books.rows(
-        "SELECT description, id FROM credits.transactions WHERE type = 'refund' AND app_id = 'system'"
+        "SELECT description, amount, user_id FROM credits.transactions WHERE type = 'refund' AND app_id = 'system'"
     )
     asked = {}
     wrong = []
@@ -181,16 +184,28 @@ def _refunds(evidence: Evidence, verdict: Verdict) -> None:
                 wrong.append(f"refund {record.name} was accepted, and its job is not there")
             told = Told.OK if state == "done" else Told.REFUSED
         asked[record.name] = (told, record)
-    verdict.say("refunds", len(asked), wrong + _named("refund", asked, rows, evidence.gone))
+    wrong += named("refund", asked, [(row[0], row) for row in rows], evidence.gone)
+    verdict.say("refunds", len(asked), wrong + _differing("refund", asked, rows))
 
 
 def _grants(evidence: Evidence, verdict: Verdict) -> None:
     rows = evidence.books.rows(
-        "SELECT metadata ->> 'referenceId', id FROM credits.transactions"
+        "SELECT metadata ->> 'referenceId', amount, user_id FROM credits.transactions"
         " WHERE type = 'grant' AND user_id NOT LIKE 'erased-%%' AND user_id NOT LIKE 'due-%%'"
     )
     asked = {record.name: (record.told, record) for record in evidence.records.of("grant")}
-    verdict.say("grants", len(asked), _named("grant", asked, rows, evidence.gone))
+    wrong = named("grant", asked, [(row[0], row) for row in rows], evidence.gone)
+    verdict.say("grants", len(asked), wrong + _differing("grant", asked, rows))
+
+
+def _differing(what: str, asked: dict[str, tuple[Told, Record]], rows: list[tuple[Any, ...]]) -> list[str]:
+    """Entries over another amount, or of another person, than was asked for."""
+    return [
+        f"{what} {name} asked for {asked[name][1].asked}, the entry is over {amount} of {user_id}"
+        for name, amount, user_id in rows
+        if name in asked
+        and (amount, user_id) != (Decimal(str(asked[name][1].asked["amount"])), asked[name][1].user_id)
+    ]
 
 
 # Reservations
@@ -201,7 +216,7 @@ def _reservations(evidence: Evidence, verdict: Verdict) -> None:
         "SELECT reason, id::text, status, is_expired FROM credits.reservations WHERE user_id NOT LIKE 'erased-%%'"
     )
     asked = {f"rig:{one.name}": (one.told, one) for one in evidence.records.of("reserve")}
-    wrong = _named("reservation", asked, [(row[0], row) for row in rows], evidence.gone)
+    wrong = named("reservation", asked, [(row[0], row) for row in rows], evidence.gone)
     status = {row[1]: row[2] for row in rows}
     ways: dict[str, list[Record]] = defaultdict(list)
     for record in evidence.records.of("commit", "refund-reservation"):
@@ -224,7 +239,7 @@ def _reservations(evidence: Evidence, verdict: Verdict) -> None:
         " WHERE posting_key = 'commit:' || (metadata ->> 'reservationId')"
     )
     asked_commits = {one.name: (one.told, one) for one in evidence.records.of("commit")}
-    wrong += _named("commit", asked_commits, commits, evidence.gone)
+    wrong += named("commit", asked_commits, commits, evidence.gone)
     verdict.say("reservations", len(asked) + sum(map(len, ways.values())), wrong)
 
 
@@ -234,7 +249,7 @@ def _reservations(evidence: Evidence, verdict: Verdict) -> None:
 def _gifts(evidence: Evidence, verdict: Verdict) -> None:
     rows = evidence.books.rows("SELECT message, id::text, status, target_email FROM gifts.gift_codes")
     asked = {record.name: (record.told, record) for record in evidence.records.of("gift")}
-    wrong = _named("gift", asked, [(row[0], row) for row in rows], evidence.gone)
+    wrong = named("gift", asked, [(row[0], row) for row in rows], evidence.gone)
     status = {row[1]: row[2] for row in rows}
     cancelled: Counter[str] = Counter()
     for record in evidence.records.of("cancel"):

@@ -1,0 +1,39 @@
+"""What the rig would find: its comparison of what was told with what is there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.faults.rig.records import Record, Told
+from tests.faults.rig.verdict import named
+
+
+def asked(told: Told) -> dict[str, tuple[Told, Record]]:
+    return {"a": (told, Record("a", "use", "anna", 0.0, {}))}
+
+
+@pytest.mark.parametrize(
+    ("told", "there", "says"),
+    [
+        (Told.OK, [], "was told ok"),
+        (Told.REFUSED, ["a"], "was refused"),
+        (Told.OK, ["a", "a"], "2 times"),
+        (Told.UNKNOWN, ["a", "a"], "2 times"),
+        (Told.OK, ["a", "b"], "nobody asked"),
+    ],
+)
+def test_what_was_told_and_is_otherwise_is_found(told: Told, there: list[str], says: str) -> None:
+    [found] = named("use", asked(told), [(name, None) for name in there], set())
+    assert says in found
+
+
+@pytest.mark.parametrize(
+    ("told", "there"),
+    [(Told.OK, ["a"]), (Told.REFUSED, []), (Told.UNKNOWN, []), (Told.UNKNOWN, ["a"])],
+)
+def test_what_was_told_and_is_so_is_not(told: Told, there: list[str]) -> None:
+    assert named("use", asked(told), [(name, None) for name in there], set()) == []
+
+
+def test_of_who_was_erased_nothing_need_be_there() -> None:
+    assert named("use", asked(Told.OK), [], {"anna"}) == []
