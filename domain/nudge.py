@@ -22,6 +22,8 @@ class AddedJob(msgspec.Struct, frozen=True):
     id: UUID
     kind: str
     queue: str
+    trace: str | None = None
+    """The `traceparent` of what added it, where traces are on."""
 
 
 class Nudge(Protocol):

@@ -81,5 +81,6 @@ def make_broker(
 
 
 def message_for(job: AddedJob) -> Message[None]:
-    """The nudge: to the actor of the job's kind, with its id."""
-    return Message(queue_name=job.queue, actor_name=job.kind, args=(str(job.id),), kwargs={}, options={})
+    """The nudge: to the actor of the job's kind, with its id; and with the trace that it is a part of, if any."""
+    kwargs = {} if job.trace is None else {"trace": job.trace}
+    return Message(queue_name=job.queue, actor_name=job.kind, args=(str(job.id),), kwargs=kwargs, options={})

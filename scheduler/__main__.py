@@ -13,6 +13,7 @@ from domain.database import make_engine
 from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
 from domain.telemetry.pages import serve
+from domain.telemetry.traces import TracesNotInstalled, configure_traces
 from nudges import Nudger
 from scheduler.clock import Scheduler
 from scheduler.timetable import CHORES, TIMETABLE
@@ -25,7 +26,8 @@ def main() -> int:
     """Run until a signal comes; the exit code."""
     try:
         settings = read_settings()
-    except SettingsError as error:
+        close_traces = configure_traces(settings, "scheduler")
+    except (SettingsError, TracesNotInstalled) as error:
         print(f"scheduler: {error}", file=sys.stderr)  # noqa: T201
         return 2
     configure_logging(settings, "scheduler")
@@ -42,6 +44,7 @@ def main() -> int:
     scheduler.run(stop)
     nudger.close()
     close_metrics()
+    close_traces()
     engine.dispose()
     return 0
 

@@ -10,6 +10,7 @@ from aiohttp import web
 
 from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
+from domain.telemetry.traces import TracesNotInstalled, configure_traces
 from web.app import make_app
 
 SHUTDOWN_SECONDS = 20.0
@@ -23,9 +24,13 @@ def main() -> int:
     """Serve; 2 when the environment does not allow it."""
     try:
         settings = read_settings()
+        close_traces = configure_traces(settings, "web")
     except SettingsError as error:
         for problem in error.problems:
             print(f"mana-credits cannot start: {problem}", file=sys.stderr)  # noqa: T201
+        return 2
+    except TracesNotInstalled as error:
+        print(f"mana-credits cannot start: {error}", file=sys.stderr)  # noqa: T201
         return 2
     configure_logging(settings, "web")
     structlog.get_logger().info("web_starts", port=settings.port, env=settings.env)
@@ -39,6 +44,7 @@ def main() -> int:
         backlog=BACKLOG,
         loop=uvloop.new_event_loop(),
     )
+    close_traces()
     return 0
 
 

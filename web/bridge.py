@@ -24,6 +24,7 @@ from domain.database import connections_in_use, connections_max, make_async_pool
 from domain.ledger import Balance, Outcome, Posting
 from domain.nudge import Nudge
 from domain.settings import Settings
+from domain.telemetry import traces
 from domain.telemetry.metrics import BATCHES_WAITING, COLD_WAITING, CONNECTIONS_IN_USE, CONNECTIONS_MAX
 from web.batches import Batches, Overloaded
 from web.deductions import Deductions, Outage
@@ -142,7 +143,7 @@ class Bridge:
         self._runs_waiting += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, self.run_committed, work)
+            return await loop.run_in_executor(self._threads, traces.carried(self.run_committed), work)
         finally:
             self._runs_waiting -= 1
 
@@ -163,6 +164,14 @@ class Bridge:
                 else:
                     raise
 
+    async def deduct(self, posting: Posting) -> Outcome:
+        """Post one deduction, in a batch with those that arrive beside it.
+
+        Raises Outage, and Overloaded when too many are waiting.
+        """
+        with traces.span("ledger.post", postings=1):
+            return await self.deductions.submit(posting)
+
     async def post_together(self, postings: Sequence[Posting]) -> list[Outcome | Exception]:
         """Post a list that belongs together, in its order and in one transaction; an outcome for each.
 
@@ -173,7 +182,8 @@ class Bridge:
         self._lists_waiting += 1
         try:
             async with self._together:
-                return await self._deductions.post(postings)
+                with traces.span("ledger.post", postings=len(postings)):
+                    return await self._deductions.post(postings)
         finally:
             self._lists_waiting -= 1
 

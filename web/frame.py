@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 from prometheus_client import Histogram
 
+from domain.telemetry import traces
 from domain.telemetry.metrics import DEFECTS, REFUSED_TOKENS, REQUESTS
 from web.auth import NotAuthenticated
 from web.defects import tell_defect
@@ -39,6 +40,8 @@ async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
     started = time.perf_counter()
     if request.method == "OPTIONS":
         response: web.StreamResponse = _preflight(request)
+    elif traces.are_on():
+        response = await _traced(request, handler)
     else:
         response = await _answer(request, handler)
     seconds = time.perf_counter() - started
@@ -64,6 +67,12 @@ def add_headers(
         headers["X-Request-Id"] = _request_id(request)
 
     return on_prepare
+
+
+async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
+    name, parent = f"{request.method} {_route(request)}", request.headers.get(traces.TRACEPARENT)
+    with traces.span(name, parent=parent, request_id=_request_id(request)):
+        return await _answer(request, handler)
 
 
 async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:

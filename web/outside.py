@@ -10,6 +10,7 @@ from typing import Final, TypeVar
 from domain.buying import InTransaction
 from domain.errors import PaymentsNotConfigured
 from domain.payments import Gateway
+from domain.telemetry import traces
 from web.batches import Overloaded
 from web.bridge import Bridge
 
@@ -44,7 +45,9 @@ class Outside:
         self._under_way += 1
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, work, self._bridge.run_committed, gateway)
+            return await loop.run_in_executor(
+                self._threads, traces.carried(work), self._bridge.run_committed, gateway
+            )
         finally:
             self._under_way -= 1
 

@@ -9,6 +9,7 @@ import threading
 from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
 from domain.telemetry.pages import serve
+from domain.telemetry.traces import TracesNotInstalled, configure_traces
 from workers.actors import all_handlers
 from workers.master import run_children
 from workers.process import DRAIN_SECONDS, HandlersOf, run_process
@@ -22,7 +23,8 @@ def main(
     """Run until a signal comes; the exit code."""
     try:
         settings = read_settings()
-    except SettingsError as error:
+        close_traces = configure_traces(settings, "workers")
+    except (SettingsError, TracesNotInstalled) as error:
         print(f"workers: {error}", file=sys.stderr)  # noqa: T201
         return 2
     configure_logging(settings, "worker")
@@ -45,6 +47,7 @@ def main(
         return run_process(settings, stop, handlers_of=handlers_of, drain_seconds=drain_seconds)
     finally:
         close()
+        close_traces()
 
 
 if __name__ == "__main__":

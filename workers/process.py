@@ -23,6 +23,7 @@ from domain.jobs import Handler, Queue, run_job
 from domain.jobs.failing import describe
 from domain.nudge import Nudge
 from domain.settings import Settings
+from domain.telemetry import traces
 from nudges import NudgeBroker, Nudger, make_broker
 from workers.actors import all_handlers
 from workers.parts import Parts
@@ -129,9 +130,10 @@ def declare_actor(broker: NudgeBroker, engine: Engine, handler: Handler, nudge: 
     """Let the broker's workers do this kind of job when they are nudged."""
     kind = handler.kind
 
-    def work(job_id: str) -> None:
+    def work(job_id: str, trace: str | None = None) -> None:
         try:
-            run_job(engine, handler, UUID(job_id), clock=utc_now, nudge=nudge)
+            with traces.span(f"job {kind.kind}", parent=trace, job_id=job_id):
+                run_job(engine, handler, UUID(job_id), clock=utc_now, nudge=nudge)
         except SQLAlchemyError as error:
             # PostgreSQL is down: the row waits as it was, and the relay sends it again.
             log.warning("job_left_waiting", kind=kind.kind, job_id=job_id, error=describe(error))

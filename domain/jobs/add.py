@@ -14,6 +14,7 @@ from domain import tables
 from domain.ids import new_id
 from domain.jobs.kind import Job
 from domain.nudge import AddedJob, remember_added
+from domain.telemetry import traces
 
 NUDGE_GRACE: Final = timedelta(seconds=1)
 """How long the relay leaves a new job to its own nudge, which takes milliseconds when it is not lost."""
@@ -55,7 +56,7 @@ def add_job(
     for _ in range(_ADD_TRIES_MAX):
         if connection.execute(statement).scalar_one_or_none() is not None:
             if due == now:
-                remember_added(connection, AddedJob(job_id, job.kind, job.queue.value))
+                remember_added(connection, AddedJob(job_id, job.kind, job.queue.value, traces.current()))
             return job_id
         query = select(tables.jobs.c.id).where(tables.jobs.c.unique_key == unique_key)
         existing: UUID | None = connection.execute(query).scalar_one_or_none()

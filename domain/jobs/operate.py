@@ -14,6 +14,7 @@ from domain.jobs.lock import lock_key
 from domain.jobs.read import JobState
 from domain.nudge import AddedJob, remember_added
 from domain.tables import jobs
+from domain.telemetry import traces
 
 DONE_KEPT: Final = timedelta(days=7)
 """Results are asked for within seconds; a week is for people who look into what happened."""
@@ -50,7 +51,7 @@ def retry(connection: Connection, job_id: UUID, *, now: datetime) -> None:
             attempts_ended=jobs.c.attempts,
         )
     )
-    remember_added(connection, AddedJob(row.id, row.kind, row.queue))
+    remember_added(connection, AddedJob(row.id, row.kind, row.queue, traces.current()))
 
 
 def cancel(connection: Connection, job_id: UUID, *, now: datetime) -> None:

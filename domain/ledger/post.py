@@ -25,6 +25,7 @@ from domain.ledger.types import (
     Replayed,
     TooLarge,
 )
+from domain.telemetry import traces
 
 POSTINGS_PER_CALL_MAX: Final = 1_000
 """The longest list for one call: a chunk of renewals.  Longer ones hold their locks longer and are no
@@ -70,7 +71,8 @@ def post(connection: Connection, postings: Sequence[Posting], *, now: datetime) 
     """
     if not postings:
         return []
-    row = connection.exec_driver_sql(_CALL, _parameters(postings, now)).one()
+    with traces.span("ledger.post", postings=len(postings)):
+        row = connection.exec_driver_sql(_CALL, _parameters(postings, now)).one()
     return _outcomes(postings, _Row(*row), now)
 
 

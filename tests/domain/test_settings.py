@@ -146,3 +146,14 @@ def test_the_issuers_may_be_others_than_the_auth_host() -> None:
 
 def test_the_base_url_follows_the_port() -> None:
     assert read_settings({**SECRETS, "PORT": "8080"}).base_url == "http://localhost:8080"
+
+
+def test_pseudonyms_in_logs_need_a_key_of_their_own() -> None:
+    assert problems({"ENV": "development", "LOG_USER_IDS": "hashed"}) == [
+        "LOG_USER_IDS_KEY is missing: LOG_USER_IDS=hashed needs a secret of your own"
+    ]
+    settings = read_settings(
+        {"ENV": "development", "LOG_USER_IDS": "hashed", "LOG_USER_IDS_KEY": "of-our-own"}
+    )
+    assert settings.telemetry.log_user_ids == "hashed"
+    assert "of-our-own" not in repr(settings)

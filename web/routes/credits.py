@@ -43,7 +43,7 @@ async def use(call: Call) -> UseAnswer:
     """Spend the caller's credits now."""
     body: UseBody = call.body
     posting = posting_of(body, call.caller.user_id, idempotency_key(call.request, body.idempotency_key))
-    return answer_of(await call.services.bridge.deductions.submit(posting))
+    return answer_of(await call.services.bridge.deduct(posting))
 
 
 @routes.add("GET", "/transactions", answer=list[TransactionAnswer], queries=PAGE_QUERIES)

@@ -94,7 +94,7 @@ async def use(call: Call) -> UseAnswer:
     """Spend a person's credits now."""
     body: InternalUseBody = call.body
     posting = posting_of(body, body.user_id, idempotency_key(call.request, body.idempotency_key))
-    return answer_of(await call.services.bridge.deductions.submit(posting))
+    return answer_of(await call.services.bridge.deduct(posting))
 
 
 @routes.add(
