@@ -93,8 +93,8 @@ INSERT INTO credits.sync_subscriptions (user_id, active, billing_interval, amoun
            CASE WHEN n % 10 = 0 THEN now() - interval '3 days' END, n % 7 = 0 AND n % 10 <> 0
     FROM p WHERE n <= {subscriptions};
 INSERT INTO ops.audit (id, at, actor, action, user_id, reason, outcome)
-    SELECT pg_temp.id_at(now() - n * interval '1 hour', n), now() - n * interval '1 hour', 'login:anna', 'retry_job', user_id,
-           'ticket ' || n, 'refund_credits runs again, it was failed' FROM p WHERE n <= 500;
+    SELECT pg_temp.id_at(now() - n * interval '1 hour', n), now() - n * interval '1 hour', 'login:anna',
+           'retry_job', user_id, 'ticket ' || n, 'refund_credits runs again, it was failed' FROM p WHERE n <= 500;
 """
 
 
