@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import re
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -162,9 +163,14 @@ class Stripe:
             return found
 
     async def webhooks(self, what: str) -> None:
-        """Begin to lose what happens (`lose`), or no longer (`keep`)."""
-        async with self._session.post(f"{self.url}/_control/webhooks/{what}") as response:
-            await response.read()
+        """Begin to lose what happens (`lose`), or no longer (`keep`); waits while the simulator starts."""
+        for _ in range(STRIPE_TRIES):
+            with suppress(aiohttp.ClientError, ConnectionError):
+                async with self._session.post(f"{self.url}/_control/webhooks/{what}") as response:
+                    await response.read()
+                    return
+            await asyncio.sleep(PAUSE_SECONDS)
+        raise TimeoutError("the simulator of Stripe did not come back")
 
     async def undelivered(self) -> int:
         """How many events wait to be delivered."""
