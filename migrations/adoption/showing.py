@@ -16,7 +16,7 @@ from rich.table import Table
 from migrations.adoption.reading import Report
 from migrations.adoption.running import Progress, Told, Verdict
 
-DIFFERENCES_SHOWN_MAX: Final = 20
+VIOLATIONS_SHOWN_MAX: Final = 20
 
 
 def show_report(console: Console, report: Report) -> None:
@@ -40,8 +40,8 @@ def show_report(console: Console, report: Report) -> None:
     for view in report.in_the_way:
         console.print(f"[red]in the way:[/] the view {escape(view)} has to be dropped before")
     console.print(
-        f"\nWhat will change: revision {report.revision or '0001, unmarked'} becomes {report.brought_to};"
-        f" {report.opening_entries:,} opening entries are written.\n"
+        f"\nWhat will change: revision {report.revision or '0001, unmarked'} becomes {report.brought_to},"
+        f" amounts become exact to the thousandth, and {report.opening_entries:,} opening entries are written.\n"
         f"What will not: {report.balances:,} credits of {report.rows['credits.balances']:,} people, and"
         f" {report.set_aside:,} set aside, stay theirs; no entry is changed, and none is lost.",
         highlight=False,
@@ -92,13 +92,13 @@ def show_verdict(console: Console, verdict: Verdict) -> None:
     broken = [finding for finding in verdict.findings if finding.violation_count]
     for finding in broken:
         console.print(f"[red]{finding.name}[/]: {finding.violation_count} violations: {finding.says}")
-        for violation in finding.violations[:DIFFERENCES_SHOWN_MAX]:
+        for violation in finding.violations[:VIOLATIONS_SHOWN_MAX]:
             console.print(f"  {escape(violation)}", highlight=False)
-    for line in verdict.differ[:DIFFERENCES_SHOWN_MAX]:
+    for line in verdict.differ:
         console.print(f"  [red]differs[/] {escape(line)}", highlight=False)
     console.print(
         f"{len(verdict.findings) - len(broken)} of {len(verdict.findings)} facts hold;"
-        f" {verdict.people - len(verdict.differ):,} of {verdict.people:,} people have what they had.",
+        f" {verdict.people - verdict.differ_count:,} of {verdict.people:,} people have what they had.",
         highlight=False,
     )
     if not verdict.holds:

@@ -170,6 +170,9 @@ def test_everybody_has_what_they_had_and_every_entry_is_as_it_was(wounded: Engin
     check_adopted(wounded, before)
     opened = scalar(wounded, "SELECT count(*) FROM credits.transactions WHERE version = 0")
     assert opened == report.opening_entries
+    in_order_of_time = """SELECT correlation FROM pg_stats
+                          WHERE schemaname = 'credits' AND tablename = 'transactions' AND attname = 'created_at'"""
+    assert scalar(wounded, in_order_of_time) > 0.99
     again = command(wounded_url, "--apply")
     assert (again.returncode, "ours already" in again.stdout) == (0, True)
 
