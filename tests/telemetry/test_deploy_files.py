@@ -14,6 +14,7 @@ from domain.operators.shell import acting, looking
 from domain.operators.shell.frame import app
 from domain.settings import read_settings
 from domain.telemetry.metrics import CATALOGUE
+from nudges import operators
 from tests.support.jobs import engine_on
 from web.routes.ops import PAGES, PREFIX
 from workers.actors import all_handlers
@@ -169,6 +170,7 @@ def test_the_example_of_prometheus_reads_the_alerts() -> None:
 def test_the_runbook_names_commands_pages_and_kinds_of_jobs_that_exist(redis_url: str) -> None:
     looking.add_to(app)
     acting.add_to(app)
+    operators.add_to(app)
     commands = {
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback
     }
