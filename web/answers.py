@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -25,6 +26,7 @@ Timestamp = Annotated[
 ]
 
 
+@lru_cache(maxsize=1024)  # the entries of a batch have one time
 def timestamp(instant: datetime) -> str:
     """UTC with exactly three decimals and `Z`."""
     return instant.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{instant.microsecond // 1000:03d}Z"

@@ -15,7 +15,7 @@ from nudges.nudger import Nudger
 from web.auth import JwksCache, ServiceKeys, TokenVerifier
 from web.bodies import BATCH_BODY_BYTES_MAX
 from web.bridge import Bridge
-from web.frame import add_headers, frame
+from web.frame import Frame, frame_key
 from web.heartbeat import beating
 from web.job_waiter import JobWaiter
 from web.operators.queues import dramatiq_queues
@@ -76,11 +76,11 @@ def operations() -> list[Operation]:
 
 def make_app(settings: Settings) -> web.Application:
     """The application for an event loop to run."""
-    app = web.Application(middlewares=[frame], client_max_size=BATCH_BODY_BYTES_MAX)
-    app.on_response_prepare.append(add_headers(settings.cors_origins))
+    app = web.Application(client_max_size=BATCH_BODY_BYTES_MAX)
+    frame = app[frame_key] = Frame(settings.cors_origins)
     app[published_key] = published(operations(), settings.base_url)
     for operation in operations():
-        register(app, operation)
+        register(app, operation, frame)
 
     async def services(app: web.Application) -> AsyncIterator[None]:
         nudger = Nudger(settings.redis_url)
@@ -112,5 +112,6 @@ def make_app(settings: Settings) -> web.Application:
     app.cleanup_ctx.append(dramatiq_queues)
     app.cleanup_ctx.append(scraping)
     app.cleanup_ctx.append(beating)
-    add_pages(app)
+    add_pages(app, frame)
+    frame.add_to_the_rest(app)
     return app

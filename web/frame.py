@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
+import random
 import time
-from collections.abc import Awaitable, Callable
-from functools import lru_cache
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Final
 
 import structlog
@@ -34,48 +33,88 @@ _root_logger: Final = logging.getLogger()
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-@web.middleware
-async def frame(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """The middleware around every handler."""
-    started = time.perf_counter()
-    if request.method == "OPTIONS":
-        response: web.StreamResponse = _preflight(request)
-    elif traces.are_on():
-        response = await _traced(request, handler)
-    else:
-        response = await _answer(request, handler)
-    seconds = time.perf_counter() - started
-    _histogram(request.method, _route(request), response.status).observe(seconds)
-    if _root_logger.isEnabledFor(logging.DEBUG):
-        log.debug("request", method=request.method, status=response.status, seconds=seconds, **_who(request))
-    return response
+class Frame:
+    """What is put around every handler when its route is added: calls, not signals and middlewares of aiohttp,
+    which cost each request a tenth of its time.  Pages of `cors_origins` may read answers.
+    """
 
+    def __init__(self, cors_origins: Iterable[str]) -> None:
+        self._origins = frozenset(cors_origins)
+        self._private: set[str] = set()
+        self.is_last = False
+        """Whether every answer is the last on its connection: the process is about to end."""
 
-def add_headers(
-    cors_origins: tuple[str, ...],
-) -> Callable[[web.Request, web.StreamResponse], Awaitable[None]]:
-    """The signal that adds to every answer.  Pages of `cors_origins` may read them."""
-    origins = frozenset(cors_origins)
+    def around(self, handler: Handler, route: str, *, is_shared: bool = True) -> Handler:
+        """The handler in its frame; `route` is its path in logs and metrics.
 
-    async def on_prepare(request: web.Request, response: web.StreamResponse) -> None:
+        What is not `is_shared` no other origin's page may read.
+        """
+        times: dict[tuple[str, int], Histogram] = {}
+        if not is_shared:
+            self._private.add(route)
+
+        async def framed(request: web.Request) -> web.StreamResponse:
+            started = time.perf_counter()
+            if traces.are_on():
+                response = await _traced(request, handler, route)
+            else:
+                response = await _answer(request, handler, route)
+            if not response.prepared:
+                self.add_headers(request, response, route)
+                if self.is_last:
+                    response.force_close()
+            seconds = time.perf_counter() - started
+            known = request.method, response.status
+            histogram = times.get(known)
+            if histogram is None:
+                histogram = times[known] = REQUESTS.labels(request.method, route, str(response.status))
+            histogram.observe(seconds)
+            if _root_logger.isEnabledFor(logging.DEBUG):
+                who = _who(request, route)
+                log.debug("request", method=request.method, status=response.status, seconds=seconds, **who)
+            return response
+
+        return framed
+
+    def add_to_the_rest(self, app: web.Application) -> None:
+        """Answer what no route of the application does: 404, 405, and the browsers' questions before a request."""
+        app.router.add_route("*", "/{path:.*}", self.around(_unmatched, "unknown"))
+
+    def add_headers(self, request: web.Request, response: web.StreamResponse, route: str) -> None:
+        """Add what every answer has; a handler that sends piece by piece calls it before the first piece."""
         headers = response.headers
-        origin = request.headers.get("Origin")
-        if origin is not None and origin in origins:
-            headers["Access-Control-Allow-Origin"] = origin
-        headers["Access-Control-Allow-Credentials"] = "true"
+        if route not in self._private:
+            origin = request.headers.get("Origin")
+            if origin is not None and origin in self._origins:
+                headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Allow-Credentials"] = "true"
         headers["Vary"] = "Origin"
-        headers["X-Request-Id"] = _request_id(request)
-
-    return on_prepare
+        headers["X-Request-Id"] = request_id(request)
 
 
-async def _traced(request: web.Request, handler: Handler) -> web.StreamResponse:
-    name, parent = f"{request.method} {_route(request)}", request.headers.get(traces.TRACEPARENT)
-    with traces.span(name, parent=parent, request_id=_request_id(request)):
-        return await _answer(request, handler)
+frame_key: Final = web.AppKey("frame", Frame)
 
 
-async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def _unmatched(request: web.Request) -> web.StreamResponse:
+    if request.method == "OPTIONS":
+        return _preflight(request)
+    resource_here = request.match_info.route.resource
+    allowed: set[str] = set()
+    for resource in request.app.router.resources():
+        if resource is not resource_here:
+            allowed |= (await resource.resolve(request))[1]
+    if allowed:
+        raise web.HTTPMethodNotAllowed(request.method, sorted(allowed))
+    raise web.HTTPNotFound
+
+
+async def _traced(request: web.Request, handler: Handler, route: str) -> web.StreamResponse:
+    name, parent = f"{request.method} {route}", request.headers.get(traces.TRACEPARENT)
+    with traces.span(name, parent=parent, request_id=request_id(request)):
+        return await _answer(request, handler, route)
+
+
+async def _answer(request: web.Request, handler: Handler, route: str) -> web.StreamResponse:
     try:
         return await handler(request)
     except web.HTTPException as error:
@@ -87,10 +126,10 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if isinstance(error, NotAuthenticated):
             REFUSED_TOKENS.labels(error.reason).inc()
         if known is None:
-            DEFECTS.labels(_route(request)).inc()
-            tell_defect(error, **_who(request))
+            DEFECTS.labels(route).inc()
+            tell_defect(error, **_who(request, route))
         elif known.status >= 500:
-            log.warning("outage", code=known.code, error=str(error), **_who(request))
+            log.warning("outage", code=known.code, error=str(error), **_who(request, route))
         wrong = known or DEFECT
     return wrong.response()
 
@@ -103,32 +142,22 @@ def _preflight(request: web.Request) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def _who(request: web.Request) -> dict[str, str | None]:
+def _who(request: web.Request, route: str) -> dict[str, str | None]:
     """What a log line says of the request."""
     return {
-        "route": _route(request),
-        "request_id": _request_id(request),
+        "route": route,
+        "request_id": request_id(request),
         "app": calling_app(request.headers),
         "user_id": request.get(user_id_key) or request.match_info.get("userId"),
     }
 
 
-def _route(request: web.Request) -> str:
-    resource = request.match_info.route.resource
-    return "unknown" if resource is None else resource.canonical
-
-
-def _request_id(request: web.Request) -> str:
+def request_id(request: web.Request) -> str:
     """The caller's `X-Request-Id` when it is a short printable one, else a new one."""
     known: str | None = request.get(request_id_key)
     if known is None:
         given = request.headers.get("X-Request-Id", "")
         is_usable = 0 < len(given) <= REQUEST_ID_CHARACTERS_MAX and given.isascii() and given.isprintable()
-        known = given if is_usable else os.urandom(8).hex()
+        known = given if is_usable else f"{random.getrandbits(64):016x}"
         request[request_id_key] = known
     return known
-
-
-@lru_cache(maxsize=4096)
-def _histogram(method: str, route: str, status: int) -> Histogram:
-    return REQUESTS.labels(method, route, str(status))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from prometheus_client import Counter
+
 from domain.telemetry.metrics import CALLS_OF_APPS
 
 APPS_COUNTED_MAX: Final = 100
@@ -12,7 +14,7 @@ APPS_COUNTED_MAX: Final = 100
 
 APP_CHARACTERS_MAX: Final = 64
 
-_apps: Final[set[str]] = set()
+_counters: Final[dict[str, Counter]] = {}
 
 
 def calling_app(headers: Mapping[str, str]) -> str | None:
@@ -24,8 +26,9 @@ def calling_app(headers: Mapping[str, str]) -> str | None:
 def count_call_of_app(headers: Mapping[str, str]) -> None:
     """Count a call whose service key was accepted."""
     app = calling_app(headers) or "unknown"
-    if app not in _apps:
-        if len(_apps) >= APPS_COUNTED_MAX:
+    counter = _counters.get(app)
+    if counter is None:
+        if len(_counters) >= APPS_COUNTED_MAX:
             app = "other"
-        _apps.add(app)
-    CALLS_OF_APPS.labels(app).inc()
+        counter = _counters[app] = CALLS_OF_APPS.labels(app)
+    counter.inc()

@@ -19,7 +19,7 @@ from web.auth import Caller, ServiceKeys, TokenVerifier
 from web.bodies import BODY_BYTES_MAX, UnreadableBody, parse
 from web.bridge import Bridge
 from web.errors import ADMIN_ONLY, WrongServiceKey
-from web.frame import user_id_key
+from web.frame import Frame, user_id_key
 from web.job_waiter import JobWaiter
 from web.metrics import count_call_of_app
 from web.outside import Outside
@@ -51,7 +51,7 @@ class Services:
 services_key: Final = web.AppKey("services", Services)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Call:
     """One request, checked: `caller` is set for user and admin routes, `body` for routes that have one."""
 
@@ -152,15 +152,17 @@ class Routes:
         return declare
 
 
-def register(app: web.Application, operation: Operation) -> None:
-    """Make aiohttp serve the operation."""
-    # aiohttp's own pattern for a part of the path leaves out braces; ids are opaque.
-    path = operation.path.replace("}", ":[^/]+}")
-    app.router.add_route(operation.method, path, aiohttp_handler(operation))
-    if operation.alias is not None:
-        app.router.add_route(operation.method, operation.alias, aiohttp_handler(operation))
-    if operation.method == "GET":
-        app.router.add_route("HEAD", path, aiohttp_handler(operation))
+def register(app: web.Application, operation: Operation, frame: Frame) -> None:
+    """Make aiohttp serve the operation, in its frame."""
+    for address in (operation.path, operation.alias):
+        if address is None:
+            continue
+        # aiohttp's own pattern for a part of the path leaves out braces; ids are opaque.
+        path = address.replace("}", ":[^/]+}")
+        handler = frame.around(aiohttp_handler(operation), address)
+        app.router.add_route(operation.method, path, handler)
+        if operation.method == "GET":
+            app.router.add_route("HEAD", path, handler)
 
 
 def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:

@@ -1,20 +1,23 @@
-"""`python -m workers`: WORKER_PROCESSES worker processes, in the foreground; SIGTERM and SIGINT drain them."""
+"""`python -m workers`: WORKER_PROCESSES worker processes, in the foreground.
+
+SIGTERM and SIGINT drain them; SIGHUP replaces several by new ones, one after the other."""
 
 from __future__ import annotations
 
 import signal
 import sys
-import threading
 
 from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
 from domain.telemetry.pages import serve
 from domain.telemetry.traces import TracesNotInstalled, configure_traces
+from processes.child import CHILD, end_with_the_master
+from processes.master import Program, Wishes, run_children
 from workers.actors import all_handlers
-from workers.master import run_children
 from workers.process import DRAIN_SECONDS, HandlersOf, run_process
 
-CHILD = "--child"
+END_SECONDS = DRAIN_SECONDS + 5
+"""A process that drained longer is killed: its jobs wait, and are done elsewhere."""
 
 
 def main(
@@ -28,23 +31,24 @@ def main(
         print(f"workers: {error}", file=sys.stderr)  # noqa: T201
         return 2
     configure_logging(settings, "worker")
-    stop = threading.Event()
+    wishes = Wishes()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop.set())
+        signal.signal(number, lambda _number, _frame: wishes.stop.set())
     if settings.worker_processes > 1 and CHILD not in arguments:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: wishes.replace.set())
         command = [sys.executable, *sys.orig_argv[1:], CHILD]
         return run_children(
-            command,
-            settings.worker_processes,
-            stop,
-            lambda directory: serve(
+            Program("worker", command, settings.worker_processes, END_SECONDS),
+            wishes,
+            serve_metrics=lambda directory: serve(
                 settings.telemetry.worker_metrics_port, settings.host, directory=directory
             ),
         )
+    end_with_the_master()
     # A child's figures are on its master's page.
     close = serve(0 if CHILD in arguments else settings.telemetry.worker_metrics_port, settings.host)
     try:
-        return run_process(settings, stop, handlers_of=handlers_of, drain_seconds=drain_seconds)
+        return run_process(settings, wishes.stop, handlers_of=handlers_of, drain_seconds=drain_seconds)
     finally:
         close()
         close_traces()

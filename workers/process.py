@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
@@ -25,6 +24,7 @@ from domain.nudge import Nudge
 from domain.settings import Settings
 from domain.telemetry import traces
 from nudges import NudgeBroker, Nudger, make_broker
+from processes.child import tell_ready
 from workers.actors import all_handlers
 from workers.parts import Parts
 from workers.relay import Relay
@@ -93,14 +93,11 @@ class _Process:
         self._broker.emit_after("process_boot")  # starts the thread that watches time limits
         self._worker.start()
         self._relay.start()
+        tell_ready()
         log.info("worker_ready", threads=self._threads, kinds=len(self._handlers))
 
     def wait(self, stop: threading.Event) -> int:
-        parent = os.getppid()
         while not stop.wait(CHECK_EVERY_SECONDS):
-            if os.getppid() != parent:
-                log.warning("worker_orphaned")
-                return 1
             threads = (*self._worker.workers, *self._worker.consumers.values())
             if not (self._relay.is_alive and all(thread.is_alive() for thread in threads)):
                 log.critical("worker_thread_died")

@@ -7,8 +7,8 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-ROOMS = ("domain", "web", "workers", "scheduler", "nudges", "simulators", "devkit", "migrations")
-SERVICE = ("domain", "web", "workers", "scheduler", "nudges")
+ROOMS = ("domain", "web", "workers", "scheduler", "nudges", "processes", "simulators", "devkit", "migrations")
+SERVICE = ("domain", "web", "workers", "scheduler", "nudges", "processes")
 
 
 def python_files(*rooms: str) -> Iterator[Path]:

@@ -40,6 +40,12 @@ class WebProcess:
             )
         assert wait_until(self.answers, START_SECONDS), self.log.read_text()
 
+    @property
+    def pid(self) -> int:
+        """The process that was started, which may have others under it."""
+        assert self._process is not None
+        return self._process.pid
+
     def answers(self) -> bool:
         """Whether `/health` answers."""
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))

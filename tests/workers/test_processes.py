@@ -105,7 +105,7 @@ def test_a_job_that_kills_its_worker_does_not_block_its_neighbours(
         add(engine, Write(key=f"{number:02}", seconds=0.05), now=now())
     # A neighbour that ran beside it pauses too; by chance it meets the killer again, and pauses longer.
     took = eventually(lambda: len(effects(engine)) == 50, "done", 60)
-    eventually(lambda: crew.said("worker_process_died") >= 1, "died", 5)
+    eventually(lambda: crew.said("process_died") >= 1, "died", 5)
     assert effects(engine) == [f"{number:02}" for number in range(50)]
     assert row_of(engine, poison).attempts >= 1
     print(f"50 neighbours done in {took:.1f} s")

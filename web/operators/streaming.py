@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 from domain.database import transaction
 from web.batches import Overloaded
 from web.deductions import Outage
+from web.frame import frame_key
 from web.routing import Call
 
 STREAMS_AT_ONCE_MAX: Final = 2
@@ -76,6 +77,8 @@ async def _send(
             "X-Content-Type-Options": "nosniff",
         }
     )
+    resource = call.request.match_info.route.resource
+    call.request.app[frame_key].add_headers(call.request, response, resource.canonical if resource else "")
     await response.prepare(call.request)
     while chunk is not None:
         if isinstance(chunk, BaseException):

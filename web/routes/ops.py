@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from domain.operators.people import PersonList
+from web.frame import Frame
 from web.operators import assets, render
 from web.operators.pages import AnyHandler, open_page, page
 from web.operators.speed import sampling
@@ -46,20 +47,12 @@ PAGES: Final[tuple[tuple[str, str, AnyHandler], ...]] = (
 """Whose post changes something is refused to viewers; an export changes nothing."""
 
 
-def add_pages(app: web.Application) -> None:
-    """Make the application serve the pages; to be called after its other signals and contexts were added."""
+def add_pages(app: web.Application, frame: Frame) -> None:
+    """Make the application serve the pages, which no other origin's page may read."""
     app[overviews_key] = Overviews()
-    app.router.add_get(f"{PREFIX}/static/{{name}}", assets.serve)
-    for method, path, handler in PAGES:
+    for method, path, handler in (("GET", "/static/{name}", assets.serve), *PAGES):
+        route = PREFIX + path
         add = app.router.add_get if method == "GET" else app.router.add_post
-        add(PREFIX + path, handler)
-    app.on_response_prepare.append(_keep_to_ourselves)
+        add(route, frame.around(handler, route, is_shared=False))
     app.cleanup_ctx.append(sampling)
     app.cleanup_ctx.append(render.compiling)
-
-
-async def _keep_to_ourselves(request: web.Request, response: web.StreamResponse) -> None:
-    """Apps may call the service from their own pages, but none of them reads an operator's."""
-    if request.path == PREFIX or request.path.startswith(f"{PREFIX}/"):
-        for name in ("Access-Control-Allow-Origin", "Access-Control-Allow-Credentials"):
-            response.headers.pop(name, None)

@@ -1,0 +1,1 @@
+"""Several processes of one program under one: what web and workers share of being many."""

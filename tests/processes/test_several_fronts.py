@@ -1,0 +1,111 @@
+"""Several web processes under one: none dies for good, none is missed when it is replaced, all end together."""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from devkit.waiting import wait_until
+from tests.support.process import WebProcess, running_process
+
+FRONTS = 2
+SECONDS = 20.0
+
+
+@pytest.fixture
+def fronts(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[WebProcess]:
+    environment = {
+        "ENV": "development",
+        "DATABASE_URL": database_url,
+        "REDIS_URL": redis_url,
+        "WEB_PROCESSES": str(FRONTS),
+    }
+    with running_process(environment, tmp_path / "web.log") as process:
+        assert wait_until(lambda: len(children(process)) == FRONTS, SECONDS)
+        yield process
+
+
+def children(of: WebProcess) -> list[int]:
+    """The processes that serve."""
+    found = subprocess.run(["pgrep", "-P", str(of.pid)], capture_output=True, text=True, check=False)
+    return [int(pid) for pid in found.stdout.split()]
+
+
+def answer(url: str) -> str:
+    """What a new connection is told, in a word."""
+    try:
+        with urllib.request.build_opener(urllib.request.ProxyHandler({})).open(
+            f"{url}/health", timeout=SECONDS
+        ) as response:
+            return str(response.status)
+    except urllib.error.HTTPError as error:
+        return str(error.code)
+    except (urllib.error.URLError, ConnectionError, TimeoutError) as error:
+        return type(error).__name__
+
+
+@contextmanager
+def asked_all_the_time(url: str) -> Iterator[Counter[str]]:
+    """What new connections are told meanwhile, counted."""
+    told: Counter[str] = Counter()
+    done = threading.Event()
+
+    def ask() -> None:
+        while not done.is_set():
+            told[answer(url)] += 1
+
+    asking = [threading.Thread(target=ask) for _ in range(4)]
+    for thread in asking:
+        thread.start()
+    try:
+        yield told
+    finally:
+        done.set()
+        for thread in asking:
+            thread.join()
+
+
+def test_one_that_is_killed_is_started_again_and_no_connection_is_refused(fronts: WebProcess) -> None:
+    killed = children(fronts)[0]
+    with asked_all_the_time(fronts.url) as told:
+        time.sleep(0.3)
+        os.kill(killed, signal.SIGKILL)
+        assert wait_until(
+            lambda: len(children(fronts)) == FRONTS and killed not in children(fronts), SECONDS
+        ), fronts.log.read_text()
+        assert wait_until(lambda: fronts.log.read_text().count("web_starts") == FRONTS + 1, SECONDS)
+    # What it had accepted dies with it: at most one request of each who asked.
+    assert told["URLError"] == 0, told
+    assert told["200"] > sum(told.values()) - 4, told
+
+
+def test_all_are_replaced_without_a_request_lost(fronts: WebProcess) -> None:
+    before = set(children(fronts))
+    with asked_all_the_time(fronts.url) as told:
+        os.kill(fronts.pid, signal.SIGHUP)
+        assert wait_until(
+            lambda: len(children(fronts)) == FRONTS and not before & set(children(fronts)), 2 * SECONDS
+        ), fronts.log.read_text()
+    assert set(told) == {"200"}, told
+    assert told["200"] > 10
+
+
+def test_they_end_together(fronts: WebProcess) -> None:
+    serving = children(fronts)
+    assert fronts.stop() == 0
+    assert not [pid for pid in serving if Path(f"/proc/{pid}").exists()]
+
+
+def test_they_end_when_the_master_is_killed(fronts: WebProcess) -> None:
+    serving = children(fronts)
+    fronts.kill()
+    assert wait_until(lambda: not [pid for pid in serving if Path(f"/proc/{pid}").exists()], SECONDS)
