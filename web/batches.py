@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from typing import Final, Generic, TypeVar
 
 from domain.telemetry.metrics import BATCH_SECONDS, BATCH_SIZES
@@ -26,6 +26,9 @@ class Batches(Generic[Item, Result]):
 
     At most `batch_max` items a list, `in_flight_max` lists at once, `waiting_max` items waiting;
     `worthwhile` items that wait make a list of their own beside one under way.
+
+    `whose` names the person an item is about.  The items of one person are in one list at a time and keep their
+    order, `share_max` of them at most: a crowd on one balance waits for itself, and nobody else waits for it.
     """
 
     def __init__(
@@ -37,8 +40,13 @@ class Batches(Generic[Item, Result]):
         in_flight_max: int,
         worthwhile: int,
         waiting_max: int,
+        whose: Callable[[Item], Hashable] | None = None,
+        share_max: int = 0,
     ) -> None:
         self._work = work
+        self._whose = whose
+        self._share_max = share_max
+        self._under_way: set[Hashable] = set()
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
         self._worthwhile = worthwhile
@@ -62,6 +70,8 @@ class Batches(Generic[Item, Result]):
             raise Overloaded
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
+        if self._whose is not None and self._whose(item) in self._under_way:
+            return future  # the list under way takes it along when it is done
         if self._is_another_batch_due():
             self._start()
         else:
@@ -106,17 +116,39 @@ class Batches(Generic[Item, Result]):
     async def _run(self) -> None:
         try:
             # The task begins after the requests that the event loop read together with its first one.
-            while self._waiting:
-                size = min(len(self._waiting), self._batch_max)
-                self._last_start = began = time.monotonic()
-                batch = [self._waiting.popleft() for _ in range(size)]
-                self._sizes.observe(size)
-                await self._answer(batch)
-                self._seconds.observe(time.monotonic() - began)
+            while batch := self._next():
+                self._last_start = time.monotonic()
+                self._sizes.observe(len(batch))
+                people = set() if self._whose is None else {self._whose(item) for item, _ in batch}
+                self._under_way |= people
+                try:
+                    await self._answer(batch)
+                finally:
+                    self._under_way -= people
         finally:
             task = asyncio.current_task()
             if task is not None:
                 self._in_flight.discard(task)
+
+    def _next(self) -> list[tuple[Item, asyncio.Future[Result]]]:
+        """What goes into the next list, taken out of what waits."""
+        waiting = self._waiting
+        if self._whose is None:
+            return [waiting.popleft() for _ in range(min(len(waiting), self._batch_max))]
+        batch: list[tuple[Item, asyncio.Future[Result]]] = []
+        passed_over: list[tuple[Item, asyncio.Future[Result]]] = []
+        shares: dict[Hashable, int] = {}
+        while waiting and len(batch) < self._batch_max:
+            entry = waiting.popleft()
+            person = self._whose(entry[0])
+            share = shares.get(person, 0)
+            if share < self._share_max and person not in self._under_way:
+                shares[person] = share + 1
+                batch.append(entry)
+            else:
+                passed_over.append(entry)
+        waiting.extendleft(reversed(passed_over))
+        return batch
 
     async def _answer(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:

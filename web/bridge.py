@@ -39,6 +39,10 @@ with the next one waiting until it is worthwhile 8,900 (two cores, the load gene
 DEDUCTIONS_WORTHWHILE: Final = 24
 """As many waiting deductions make a second batch beside the first: half the gain of batches is reached then."""
 
+PERSONS_SHARE_MAX: Final = 32
+"""Deductions of one person in a batch: as many as 32 callers can have under way, and answered within a few
+milliseconds, so that the callers of others hear soon."""
+
 DEDUCTIONS_WAITING_MAX: Final = 4_000
 """Deductions waiting: about a second of work.  Beyond it a caller hears 503 now instead of later."""
 
@@ -98,6 +102,8 @@ class Bridge:
             in_flight_max=BATCHES_IN_FLIGHT_MAX,
             waiting_max=DEDUCTIONS_WAITING_MAX,
             worthwhile=DEDUCTIONS_WORTHWHILE,
+            whose=lambda posting: posting.user_id,
+            share_max=PERSONS_SHARE_MAX,
         )
         self.balances: Batches[str, Balance] = Batches(
             "balances",

@@ -28,6 +28,11 @@ request_id_key: Final = web.RequestKey("request_id", str)
 user_id_key: Final = web.RequestKey("user_id", str)
 """Who calls, once the token is verified."""
 
+OUTAGE_EVERY_SECONDS: Final = 1.0
+
+_outages_told: Final[dict[str, tuple[float, int]]] = {}
+"""When each kind of outage was told last, and how often it was met since."""
+
 _root_logger: Final = logging.getLogger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -129,9 +134,20 @@ async def _answer(request: web.Request, handler: Handler, route: str) -> web.Str
             DEFECTS.labels(route).inc()
             tell_defect(error, **_who(request, route))
         elif known.status >= 500:
-            log.warning("outage", code=known.code, error=str(error), **_who(request, route))
+            _tell_outage(known.code, error, _who(request, route))
         wrong = known or DEFECT
     return wrong.response()
+
+
+def _tell_outage(code: str, error: Exception, who: dict[str, str | None]) -> None:
+    """One line a second for each kind, with the number of those that had none: an outage meets every request."""
+    now = time.monotonic()
+    last, untold = _outages_told.get(code, (-OUTAGE_EVERY_SECONDS, 0))
+    if now - last < OUTAGE_EVERY_SECONDS:
+        _outages_told[code] = (last, untold + 1)
+        return
+    _outages_told[code] = (now, 0)
+    log.warning("outage", code=code, error=str(error), untold=untold, **who)
 
 
 def _preflight(request: web.Request) -> web.Response:

@@ -1,0 +1,113 @@
+"""What goes into which batch: everything once, one person's items in order, and nobody behind another's crowd."""
+
+import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from web.batches import Batches
+
+Item = tuple[str, int]
+
+ARRIVALS = st.lists(
+    st.tuples(st.sampled_from(["hot", "hot", "hot", "anna", "bert", "carl"]), st.integers(0, 3)), max_size=60
+)
+
+
+class Database:
+    """Takes as long as it is told, and keeps what it was given."""
+
+    def __init__(self) -> None:
+        self.lists: list[list[Item]] = []
+        self.under_way: Counter[str] = Counter()
+        self.gates: list[asyncio.Event] = []
+
+    async def work(self, items: Sequence[Item]) -> list[Item | Exception]:
+        people = {person for person, _ in items}
+        for person in people:
+            assert not self.under_way[person], f"{person} is in two lists at once"
+            self.under_way[person] += 1
+        self.lists.append(list(items))
+        gate = asyncio.Event()
+        self.gates.append(gate)
+        await gate.wait()
+        for person in people:
+            self.under_way[person] -= 1
+        return list(items)
+
+    def finish(self, which: int = 0) -> None:
+        self.gates.pop(which).set()
+
+
+def batches_on(database: Database, *, share_max: int = 2, in_flight_max: int = 3) -> Batches[Item, Item]:
+    return Batches(
+        "test",
+        database.work,
+        batch_max=8,
+        in_flight_max=in_flight_max,
+        worthwhile=2,
+        waiting_max=1000,
+        whose=lambda item: item[0],
+        share_max=share_max,
+    )
+
+
+async def settle() -> None:
+    """Let all that can go on go on."""
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+async def test_a_crowd_on_one_balance_waits_for_itself_and_nobody_else_waits_for_it() -> None:
+    database = Database()
+    batches = batches_on(database)
+    crowd = [batches.submit(("hot", number)) for number in range(6)]
+    await settle()
+    assert database.lists == [[("hot", 0), ("hot", 1)]]
+    other = batches.submit(("anna", 0))
+    await settle()
+    assert database.lists[1:] == [[("anna", 0)]]
+    database.finish(1)
+    assert await asyncio.wait_for(other, 1) == ("anna", 0)
+    assert not any(future.done() for future in crowd)
+    for _ in range(3):
+        database.finish()
+        await settle()
+    assert [await future for future in crowd] == [("hot", number) for number in range(6)]
+
+
+@given(arrivals=ARRIVALS, ends=st.lists(st.integers(0, 2), max_size=200))
+def test_everything_is_done_once_and_one_persons_items_in_their_order(
+    arrivals: list[tuple[str, int]], ends: list[int]
+) -> None:
+    async def run() -> None:
+        database = Database()
+        batches = batches_on(database)
+        numbers: Counter[str] = Counter()
+        futures = {}
+        choices = iter(ends)
+        for person, finished in arrivals:
+            item = (person, numbers[person])
+            numbers[person] += 1
+            futures[item] = batches.submit(item)
+            for _ in range(finished):
+                await settle()
+                if database.gates:
+                    database.finish(next(choices, 0) % len(database.gates))
+        await settle()
+        while not all(future.done() for future in futures.values()):
+            assert database.gates, f"forgotten: {[item for item, one in futures.items() if not one.done()]}"
+            database.finish(next(choices, 0) % len(database.gates))
+            await settle()
+        done = defaultdict(list)
+        for items in database.lists:
+            shares = Counter(person for person, _ in items)
+            assert max(shares.values()) <= 2
+            for person, number in items:
+                done[person].append(number)
+        assert dict(done) == {person: list(range(count)) for person, count in numbers.items()}
+        assert all(future.result() == item for item, future in futures.items())
+
+    asyncio.run(run())
