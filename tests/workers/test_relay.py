@@ -60,6 +60,16 @@ def test_several_relays_send_each_job_once(engine: Engine, broker: NudgeBroker) 
     assert sum(sent) == broker.waiting("money") == 400
 
 
+def test_it_leaves_alone_what_another_relay_or_a_worker_has_locked(
+    engine: Engine, broker: NudgeBroker
+) -> None:
+    add_many(engine, 3)
+    with engine.connect() as another:
+        another.execute(text("SELECT FROM ops.jobs ORDER BY id LIMIT 1 FOR UPDATE"))
+        assert relay_of(engine, broker).sweep() == 2
+    assert relay_of(engine, broker).sweep() == 1
+
+
 def test_while_no_worker_takes_messages_redis_does_not_fill_and_the_oldest_still_trickle(
     engine: Engine, broker: NudgeBroker
 ) -> None:

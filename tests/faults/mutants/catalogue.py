@@ -150,9 +150,16 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "the relay does not claim what it sends",
         "domain/jobs/due.py",
+        ".values(sent_at=now, nudge_at=now + RESEND_AFTER)",
+        ".values(sent_at=now)",
+        "tests/workers/test_relay.py::test_it_sends_what_nobody_was_told_of_and_again_after_a_while",
+    ),
+    Mutant(
+        "relays do not skip what others have locked",
+        "domain/jobs/due.py",
         ".limit(most)\n        .with_for_update(skip_locked=True)\n",
         ".limit(most)\n",
-        "tests/workers/test_relay.py::test_several_relays_send_each_job_once",
+        "tests/workers/test_relay.py::test_it_leaves_alone_what_another_relay_or_a_worker_has_locked",
     ),
     Mutant(
         "a key answers whatever is asked with it",
