@@ -18,6 +18,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
+import structlog
 from sqlalchemy import Engine, event
 
 from domain import buying, stripe_events
@@ -110,6 +111,8 @@ def run(order: Order) -> int:
 
 
 def main() -> None:
+    # Standard output carries the answers alone.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     for line in sys.stdin:
         order = json.loads(line)
         read_end, write_end = os.pipe()

@@ -58,6 +58,6 @@ def test_more_than_it_can_hold_is_left_to_the_relay(own_valkey: Callable[[], Val
     server.stop()
     before, began = lost(), time.monotonic()
     nudger(some(3 * WAITING_MAX))
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 10, "it waited for Redis"
     nudger.close()
     assert lost() - before == 3 * WAITING_MAX
