@@ -144,6 +144,12 @@ def test_the_worst_come_first(wounded: Engine) -> None:
     )
 
 
+def test_the_document_says_what_becomes_of_each_kind() -> None:
+    document = " ".join((ROOT / "docs/adopting.md").read_text().split())
+    for kind in KINDS:
+        assert f"| {kind.says} | {kind.becomes} |" in document
+
+
 def test_without_the_word_nothing_is_changed(wounded: Engine, wounded_url: str) -> None:
     before = old_fingerprint(wounded)
     schema = lines(wounded_url, SCHEMA)
