@@ -34,6 +34,9 @@ or keeps for the next request, is not cut off under that request.  Those that st
 
 LOOK_SECONDS = 0.02
 
+SWITCH_SECONDS = 0.0005
+"""How long a thread that runs Python keeps the others waiting: the event loop, above all."""
+
 GARBAGE_THRESHOLDS = (50_000, 20, 50)
 """New containers before Python looks for cycles among them, and how seldom it looks at older ones: requests leave
 hardly any cycles, and looking costs latency."""
@@ -81,6 +84,7 @@ async def _serve(settings: Settings) -> None:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
+        sys.setswitchinterval(SWITCH_SECONDS)
         tell_ready()
         await stop.wait()
         await _take_leave(app, runner, site)
