@@ -35,6 +35,11 @@ STEPS = (
         "docs/metrics.md says what the list says",
         (str(VENV_PYTHON), "-m", "domain.telemetry", "--check"),
     ),
+    Step(
+        "client-types",
+        "the TypeScript client's types are those of the API",
+        (str(VENV_PYTHON), "-m", "web.client_types", "--check"),
+    ),
     Step("tests", "all tests pass", (str(ROOT / "dev"), "test")),
 )
 

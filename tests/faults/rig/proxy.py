@@ -41,6 +41,7 @@ class Link:
         self.name = name
         self.port = ports.choose()
         self.trouble: Trouble | None = None
+        self.answers_lost = 0
         self._targets = tuple(targets)
         self._turns = itertools.count()
         self._server: asyncio.Server | None = None
@@ -125,11 +126,13 @@ class Link:
                         self._dirty |= {writer, back}
                         continue
                     case Trouble.HALF_OPEN if is_answer:
+                        self.answers_lost += 1
                         self._dirty |= {writer, back}
                         continue
                     case Trouble.CUT if is_answer:
                         writer.write(data[: len(data) // 2])
                         await writer.drain()
+                        self.answers_lost += 1
                         return
                     case Trouble.DELAY:
                         await asyncio.sleep(DELAY_SECONDS)

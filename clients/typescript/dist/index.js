@@ -1,0 +1,3 @@
+export { CreditsClient } from "./client.js";
+export * from "./errors.js";
+export * from "./schema.js";

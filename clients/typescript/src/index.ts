@@ -1,0 +1,3 @@
+export { type Answered, type ClientOptions, CreditsClient, type Parts } from "./client.js";
+export * from "./errors.js";
+export * from "./schema.js";

@@ -1,0 +1,1 @@
+"""The clients that apps install, against the real service."""

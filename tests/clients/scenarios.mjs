@@ -1,0 +1,66 @@
+// What the tests of the TypeScript client have it do: `node scenarios.mjs NAME URL KEY DEADLINE` prints the outcome as JSON.
+import * as credits from "../../clients/typescript/dist/index.js";
+
+const [, , name, baseUrl, secret, deadlineMs] = process.argv;
+const times = { timeoutMs: 4_000, firstPauseMs: 20, deadlineMs: Number(deadlineMs) };
+const client = new credits.CreditsClient({ baseUrl, credentials: { serviceKey: secret, appId: "chat" }, ...times });
+const use = (amount, more = {}) =>
+  client.call("internalUse", { body: { userId: "anna", amount, appId: "chat", description: "AI message" }, ...more });
+
+async function error(work) {
+  try {
+    await work();
+  } catch (thrown) {
+    return thrown;
+  }
+  throw new Error("nothing was thrown");
+}
+
+const scenarios = {
+  async walk() {
+    const used = await use(2.1);
+    await client.call("internalRefund", { body: { userId: "anna", amount: 0.1, description: "no answer" } });
+    const has = await client.call("internalBalance", { path: { userId: "anna" } });
+    return { amount: used.transaction.amount, balance: has.balance };
+  },
+  async spend() {
+    const used = await use(5);
+    return { wasDoneBefore: used.newBalance === undefined, key: used.transaction.idempotencyKey };
+  },
+  async reserve() {
+    const seen = [];
+    const balance = async () => seen.push((await client.call("internalBalance", { path: { userId: "anna" } })).balance);
+    const wanted = { userId: "anna", amount: 5, reason: "research:run-7" };
+    const result = await client.withReservation(wanted, async () => (await balance(), "done"));
+    const thrown = await error(() => client.withReservation(wanted, async () => { throw new RangeError("model"); }));
+    await balance();
+    return { seen, result, thrown: thrown.name };
+  },
+  async refused() {
+    const poor = await error(() => use(1000));
+    await use(1, { key: "message-7" });
+    const reused = await error(() => use(2, { key: "message-7" }));
+    const bad = await error(() => use(-1));
+    return {
+      poor: [poor instanceof credits.InsufficientCredits, poor.required, poor.available, poor.status],
+      reused: reused instanceof credits.IdempotencyKeyReused,
+      bad: bad.details[0].field,
+      has_request_id: Boolean(poor.requestId),
+    };
+  },
+  async personal() {
+    const own = new credits.CreditsClient({ baseUrl, credentials: { token: async () => secret }, ...times });
+    return (await own.call("creditsBalance", {})).balance;
+  },
+  async ask() {
+    const began = Date.now();
+    const thrown = await use(1).then(() => null, (reason) => reason);
+    return { name: thrown?.name ?? null, seconds: (Date.now() - began) / 1000, attempts: thrown?.attempts ?? null, text: String(thrown?.stack) };
+  },
+  async unfit() {
+    const made = await error(async () => new credits.CreditsClient({ baseUrl, credentials: { serviceKey: "top-secret\n", appId: "chat" } }));
+    return String(made.stack);
+  },
+};
+
+console.log(JSON.stringify(await scenarios[name]()));
