@@ -122,6 +122,10 @@ def _faults(arguments: list[str]) -> int:
     return run_module("tests.faults.rig", *arguments)
 
 
+def _fuzz(arguments: list[str]) -> int:
+    return run_module("tests.fuzz", *arguments)
+
+
 def _mutants(arguments: list[str]) -> int:
     return run_module("tests.faults.mutants", *arguments)
 
@@ -220,6 +224,9 @@ COMMANDS: dict[str, Command] = {
         "[--list] [--only NAME …] [--quick] [--table]", "measure what README's figures come from", _bench
     ),
     "faults": Command("[--minutes N] [--seed S]", "break the whole system under load, and judge it", _faults),
+    "fuzz": Command(
+        "[--requests N] [--seed S]", "ask the whole system anything, with every credential", _fuzz
+    ),
     "mutants": Command("[--only TEXT]", "put deliberate bugs into a copy, and see them caught", _mutants),
     "fmt": Command("[PATHS]", "format the code and fix what can be fixed", _fmt),
     "install": Command("", "make .venv again from requirements.lock", _install, installs=False),
