@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from domain.errors import ReservationNotOpen
+from domain.operators.exporting import ExportFormat
 from domain.settings import read_settings
 from tests.support.service import Service
 from web.answers import PendingAnswer
@@ -165,6 +166,17 @@ def test_posts_with_a_key_take_it_in_the_header_too(document: dict[str, Any]) ->
         has_key = is_a_job or "idempotency_key" in {field.name for field in fields}
         parameters = document["paths"][path_of(one)][one.method.lower()]["parameters"]
         assert ("Idempotency-Key" in {parameter["name"] for parameter in parameters}) == has_key
+
+
+def test_an_export_is_described_as_the_files_that_it_is(document: dict[str, Any]) -> None:
+    content = document["paths"]["/api/v1/admin/export/entries"]["get"]["responses"]["200"]["content"]
+    assert set(content) == {one.content_type.partition(";")[0] for one in ExportFormat}
+
+
+def test_what_takes_a_key_may_refuse_the_key(document: dict[str, Any]) -> None:
+    for path, method, operation in _operations(document):
+        if "Idempotency-Key" in {parameter["name"] for parameter in operation["parameters"]}:
+            assert "400" in operation["responses"], f"{method} {path}"
 
 
 def test_amounts_are_numbers(document: dict[str, Any]) -> None:

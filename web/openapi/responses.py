@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 
 from domain.errors import PaymentsNotConfigured, Refusal
+from domain.operators.exporting import ExportFormat
 from web import error_catalogue
 from web.answers import Answer, ErrorAnswer, PendingAnswer, encoder
 from web.error_catalogue import Documented, sample_of_refusal
@@ -38,6 +39,9 @@ FACTS_OF_OPERATION: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 """Facts of sample refusals, by path, where the usual ones are another operation's."""
 
+EXPORT_PATH: Final = "/api/v1/admin/export/entries"
+"""Its answer is a file, in one of several forms."""
+
 
 class PlainErrorAnswer(Answer, omit_defaults=True):
     """The shape of two errors that are older than the envelope: no administrator, no signature."""
@@ -60,6 +64,10 @@ class Responses:
         errors: dict[int, list[tuple[str, Wrong]]] = {}
         for summary, wrong in _errors(operation):
             errors.setdefault(wrong.status, []).append((summary, wrong))
+        if operation.path == EXPORT_PATH:
+            responses["200"]["content"] = {
+                one.content_type.partition(";")[0]: {"schema": {"type": "string"}} for one in ExportFormat
+            }
         responses |= {str(status): self._error(status, group) for status, group in errors.items()}
         if operation.path == WEBHOOK_PATH:
             self._add_unsigned(responses["400"])
@@ -144,7 +152,8 @@ def _when(kind: type[Refusal]) -> str:
 def _general(operation: Operation) -> Iterable[Documented]:
     has_body = operation.body is not None or operation.path == WEBHOOK_PATH
     is_page = operation.answer is Html  # for people: a bad address is one that nothing is found at
-    if has_body or operation.queries or ("{" in operation.path and not is_page):
+    takes_a_key = PendingAnswer in operation.further.values()
+    if has_body or takes_a_key or operation.queries or ("{" in operation.path and not is_page):
         yield error_catalogue.BAD_REQUEST
     is_users = operation.access in (Access.USER, Access.ADMIN)
     if is_users:

@@ -185,7 +185,8 @@ class _View:
         )
 
     def _answer(self, status: str, response: JsonObject) -> Answer:
-        [(media_type, media)] = response["content"].items()
+        # Of a file in several forms, the first: the one that comes unless another is asked for.
+        media_type, media = next(iter(response["content"].items()))
         examples = [
             (example.get("summary", ""), example["value"]) for example in media.get("examples", {}).values()
         ]
