@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from typing import Final
 
 import aiohttp
@@ -21,7 +22,7 @@ from web.job_waiter import JobWaiter
 from web.operators.queues import dramatiq_queues
 from web.operators.session import operator_sessions
 from web.outside import Outside
-from web.reference import published, published_key
+from web.reference import Published, published, published_key
 from web.routes import (
     admin_jobs,
     admin_overview,
@@ -74,11 +75,17 @@ def operations() -> list[Operation]:
     return [operation for room in ROOMS for operation in room.operations]
 
 
+@lru_cache(maxsize=8)
+def _published(base_url: str) -> dict[str, Published]:
+    """The description of the API, which is the same for every application at this address."""
+    return published(operations(), base_url)
+
+
 def make_app(settings: Settings) -> web.Application:
     """The application for an event loop to run."""
     app = web.Application(client_max_size=BATCH_BODY_BYTES_MAX)
     frame = app[frame_key] = Frame(settings.cors_origins)
-    app[published_key] = published(operations(), settings.base_url)
+    app[published_key] = _published(settings.base_url)
     for operation in operations():
         register(app, operation, frame)
 
