@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,14 @@ class Admin:
 
     capture: pytest.CaptureFixture[str]
     monkeypatch: pytest.MonkeyPatch
+    commands: int = 0
 
     def run(self, *arguments: str, typed: str = "") -> Ran:
         self.monkeypatch.setattr("sys.stdin", io.StringIO(typed))
         self.capture.readouterr()
-        code = run(lambda: NOW, arguments)
+        self.commands += 1
+        now = NOW + timedelta(milliseconds=self.commands)  # a moment later each time, as for whoever types
+        code = run(lambda: now, arguments)
         said = self.capture.readouterr()
         return Ran(code, said.out, said.err)
 

@@ -28,14 +28,19 @@ def notification(external_id: str = "pause-1", **changes: Any) -> dict[str, Any]
 
 
 async def send(
-    notify: NotifySimulator, body: Any, *, key: str = "secret", session: aiohttp.ClientSession | None = None
+    notify: NotifySimulator,
+    body: Any,
+    *,
+    key: str = "secret",
+    session: aiohttp.ClientSession | None = None,
+    patience_seconds: float = 30,
 ) -> tuple[int, Any]:
     async with aiohttp.ClientSession() as own:
         answer = await (session or own).post(
             notify.url + SEND,
             json=body,
             headers={"X-Service-Key": key},
-            timeout=aiohttp.ClientTimeout(total=0.5),
+            timeout=aiohttp.ClientTimeout(total=patience_seconds),
         )
         return answer.status, await answer.json()
 
@@ -89,7 +94,7 @@ async def test_a_hang_answers_nothing() -> None:
     async with NotifySimulator().running() as notify:
         hang = notify.faults.add("hang")
         with pytest.raises(TimeoutError):
-            await send(notify, notification())
+            await send(notify, notification(), patience_seconds=0.5)
         assert (hang.hits, notify.sent) == (1, [])
 
 
@@ -98,7 +103,7 @@ async def test_a_lost_answer_leaves_the_notification_sent(kind: Any) -> None:
     async with NotifySimulator().running() as notify:
         notify.faults.add(kind, times=None)
         with pytest.raises((aiohttp.ClientError, TimeoutError)):
-            await send(notify, notification())
+            await send(notify, notification(), patience_seconds=0.5)
         notify.faults.clear()
         status, answer = await send(notify, notification())
         assert (status, answer["duplicate"]) == (202, True)
