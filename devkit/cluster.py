@@ -18,7 +18,6 @@ SUPERUSER = "postgres"
 DATABASE = "mana_credits"
 
 SETTINGS: Mapping[str, str] = {
-    "listen_addresses": "127.0.0.1",
     # No socket file: its path would have to stay below 107 characters, wherever the checkout lies.
     "unix_socket_directories": "",
     "max_connections": "200",

@@ -4,6 +4,8 @@ import random
 import socket
 from pathlib import Path
 
+LOOPBACK = "127.0.0.1"
+
 # Below the range from which the kernel takes ports for outgoing connections (32768 and up on Linux), so that
 # a server that restarts does not find its port lent to a client.
 CHOSEN_PORTS = range(15_000, 32_000)

@@ -29,10 +29,18 @@ class Postgres:
     """
 
     def __init__(
-        self, home: Path, *, durable: bool = True, lock_wait_seconds: float = LOCK_WAIT_SECONDS
+        self,
+        home: Path,
+        *,
+        durable: bool = True,
+        lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+        host: str = ports.LOOPBACK,
+        within: tuple[str, ...] = (),
     ) -> None:
-        """With `durable=False` commits do not wait for the disk: for tests."""
+        """With `durable=False` commits do not wait for the disk: for tests.  It listens on `host`."""
         self.home = home
+        self.host = host
+        self.within = within
         self.durable = durable
         self.lock_wait_seconds = lock_wait_seconds
         self._lock = FileLock(home / "lock")
@@ -55,7 +63,7 @@ class Postgres:
     def url(self, database: str = cluster.DATABASE) -> str:
         """`postgresql://…` of one of its databases, password included."""
         password = (self.home / "password").read_text().strip()
-        return f"postgresql://{cluster.SUPERUSER}:{password}@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{cluster.SUPERUSER}:{password}@{self.host}:{self.port}/{database}"
 
     def prepare(self) -> None:
         """Take the directory, make the cluster when there is none, choose the port.
@@ -73,7 +81,7 @@ class Postgres:
     def program(self) -> Program:
         """The command that runs it, once prepared."""
         binary = postgres_bin() / "postgres"
-        settings = {**cluster.SETTINGS, "port": str(self.port)}
+        settings = {**cluster.SETTINGS, "listen_addresses": self.host, "port": str(self.port)}
         if not self.durable:
             settings |= cluster.UNSAFE_SETTINGS
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
@@ -85,6 +93,7 @@ class Postgres:
             stop_signal=SIGINT,  # "fast": ends sessions, writes a checkpoint
             identity=postgres_identity(binary),
             inherited_fds=(self._lock.fd,),
+            within=self.within,
         )
 
     def is_ready(self, pid: int) -> bool:

@@ -29,6 +29,8 @@ class Program:
     """See launch.py."""
     inherited_fds: tuple[int, ...] = ()
     cwd: Path | None = None
+    within: tuple[str, ...] = ()
+    """A command that runs another one elsewhere, in a network namespace for instance, and becomes it."""
 
     def launch_argv(self) -> list[str]:
         """The command that starts it so that it cannot outlive the calling process.
@@ -37,4 +39,4 @@ class Program:
         that stays.
         """
         launcher = [sys.executable, "-I", "-S", str(LAUNCHER), str(os.getpid())]
-        return [*launcher, str(int(self.stop_signal)), self.identity, *self.argv]
+        return [*self.within, *launcher, str(int(self.stop_signal)), self.identity, *self.argv]

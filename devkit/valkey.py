@@ -18,7 +18,7 @@ START_TRIES = 5
 DATABASES = 64
 
 CONFIGURATION = """\
-bind 127.0.0.1
+bind {host}
 protected-mode yes
 requirepass {password}
 dir "{home}"
@@ -34,8 +34,18 @@ daemonize no
 class Valkey:
     """The server that owns `home`: append-only file, `password`, `port`, `lock` and `server.log` in it."""
 
-    def __init__(self, home: Path, *, lock_wait_seconds: float = LOCK_WAIT_SECONDS) -> None:
+    def __init__(
+        self,
+        home: Path,
+        *,
+        lock_wait_seconds: float = LOCK_WAIT_SECONDS,
+        host: str = ports.LOOPBACK,
+        within: tuple[str, ...] = (),
+    ) -> None:
+        """It listens on `host`."""
         self.home = home
+        self.host = host
+        self.within = within
         self.lock_wait_seconds = lock_wait_seconds
         self._lock = FileLock(home / "lock")
         self._child: Child | None = None
@@ -50,7 +60,7 @@ class Valkey:
 
     def url(self, database: int = 0) -> str:
         """`redis://…` of one of its numbered databases, password included."""
-        return f"redis://:{self.password}@127.0.0.1:{self.port}/{database}"
+        return f"redis://:{self.password}@{self.host}:{self.port}/{database}"
 
     def prepare(self) -> None:
         """Take the directory, write the configuration, choose the port.
@@ -67,7 +77,7 @@ class Valkey:
         configuration = self.home / "valkey.conf"
         configuration.touch(mode=0o600)
         configuration.write_text(
-            CONFIGURATION.format(password=self.password, home=self.home, databases=DATABASES)
+            CONFIGURATION.format(host=self.host, password=self.password, home=self.home, databases=DATABASES)
         )
         ports.remembered(self.home / "port")
 
@@ -79,6 +89,7 @@ class Valkey:
             env=dict(os.environ),
             is_ready=self.is_ready,
             inherited_fds=(self._lock.fd,),
+            within=self.within,
         )
 
     def is_ready(self, _pid: int) -> bool:
@@ -88,7 +99,7 @@ class Valkey:
     def ask(self, commands: str) -> str:
         """Send inline commands and return the raw answer; empty when nobody answers."""
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=1.0) as connection:
+            with socket.create_connection((self.host, self.port), timeout=1.0) as connection:
                 connection.sendall(f"{commands}QUIT\r\n".encode())
                 with connection.makefile("rb") as answer:
                     return answer.read().decode(errors="replace").removesuffix("+OK\r\n")

@@ -63,6 +63,8 @@ def show(result: Result, console: Console) -> None:
         figures = ("–" if seconds is None else f"{seconds:.2f} s" for seconds in times)
         faults.add_row(one.target, one.what, str(one.times), *figures)
     console.print(faults)
+    for note in result.notes:
+        console.print(note, markup=False)
     console.print(f"faults injected: {sum(result.faults.values())} {result.faults}")
     console.print(f"checked: {result.checked}; quiet {result.quiet_after_seconds:.1f} s after the load")
     for finding in result.findings[:FINDINGS_SHOWN_MAX]:

@@ -6,7 +6,9 @@ import asyncio
 import signal
 import statistics
 from collections import defaultdict
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 from tests.faults.rig.asking import Town
 from tests.faults.rig.house import House, send_all
@@ -14,6 +16,7 @@ from tests.faults.rig.proxy import Trouble
 from tests.faults.rig.records import Record, Records, Told
 from tests.faults.rig.schedule import Deed, Fault
 from tests.faults.rig.trade import Stripe
+from tests.faults.rig.verdict import Verdict
 
 
 @dataclass
@@ -37,6 +40,14 @@ class Breaker:
     busy: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """By target: what takes longer to come back than was planned is not broken again meanwhile."""
 
+    def watching(self) -> AbstractAsyncContextManager[object]:
+        """Open while the load lasts: for who looks on."""
+        return nullcontext()
+
+    def judge(self, verdict: Verdict) -> list[str]:
+        """Add to the verdict what this breaker alone knows of; lines to be told beside it."""
+        return []
+
     async def run(self, schedule: list[Fault]) -> None:
         """All of it; ends when the last one is mended."""
         async with asyncio.TaskGroup() as group:
@@ -52,10 +63,11 @@ class Breaker:
                 await asyncio.sleep(fault.seconds)
                 self.house.links[fault.target].heal()
             else:
-                await self._do(fault.target, fault.what, fault.seconds)
+                await self.do(fault.target, fault.what, fault.seconds)
             self.injected.append(Injected(fault, began, self.town.clock()))
 
-    async def _do(self, target: str, what: Deed, seconds: float) -> None:
+    async def do(self, target: str, what: StrEnum, seconds: float) -> None:
+        """Break what is no link, and mend it after so long."""
         member = self.house.members[target]
         match what:
             case Deed.KILL:
@@ -90,7 +102,7 @@ def shows_recovery(target: str, record: Record) -> bool:
         return record.kind in JOB_SHAPED
     if "stripe" in target:
         return record.kind == "purchase"
-    return target == "postgres" and record.kind == "use"
+    return target in ("postgres", "data") and record.kind == "use"
 
 
 @dataclass(frozen=True)

@@ -146,34 +146,15 @@ class House:
         *arguments: str,
         environment: Mapping[str, str],
         is_ready: Callable[[int], bool] | None,
+        within: tuple[str, ...] = (),
     ) -> Module:
-        """Add a process of ours."""
+        """Add a process of ours; `within` is a command that runs it elsewhere."""
         argv = (sys.executable, "-m", module, *arguments)
         variables = {**process_environment(environment), "PYTHONPATH": str(ROOT)}
-        made = Module(Program(name, argv, variables, is_ready, cwd=ROOT), self.home / f"{name}.log")
+        program = Program(name, argv, variables, is_ready, cwd=ROOT, within=within)
+        made = Module(program, self.home / f"{name}.log")
         self.members[name] = made
         return made
-
-    def service_environment(self, who: str, *, stripe: int, auth: int, notify: int) -> dict[str, str]:
-        """The environment of one process of the service: its own ways to everything."""
-        postgres, valkey = self.links[f"{who}>postgres"], self.links[f"{who}>valkey"]
-        server = self.members["valkey"]
-        assert isinstance(server, Server)
-        assert isinstance(server.server, Valkey)
-        return {
-            "ENV": "development",
-            "LOG_FORMAT": "json",
-            "DATABASE_URL": self.postgres.url().replace(f":{self.postgres.port}/", f":{postgres.port}/"),
-            "REDIS_URL": server.server.url().replace(f":{server.server.port}/", f":{valkey.port}/"),
-            "MANA_AUTH_URL": f"http://127.0.0.1:{auth}",
-            "MANA_SERVICE_KEY": SERVICE_KEY,
-            "MANA_NOTIFY_URL": f"http://127.0.0.1:{notify}",
-            "STRIPE_SECRET_KEY": "sk_test_rig",
-            "STRIPE_API_BASE": f"http://127.0.0.1:{stripe}",
-            "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
-            "CORS_ORIGINS": "https://mana.how",
-            "FORWARDED_HOPS": "1",
-        }
 
     def wait_ready(self) -> None:
         """Wait until every process of ours answers."""
@@ -194,6 +175,27 @@ class House:
             member.start()
 
 
+def service_environment(
+    *, postgres: str, valkey: str, stripe: str, auth: str, notify: str, more: Mapping[str, str]
+) -> dict[str, str]:
+    """The environment of one process of the service: its own ways to everything, as URLs."""
+    return {
+        "ENV": "development",
+        "LOG_FORMAT": "json",
+        "DATABASE_URL": postgres,
+        "REDIS_URL": valkey,
+        "MANA_AUTH_URL": auth,
+        "MANA_SERVICE_KEY": SERVICE_KEY,
+        "MANA_NOTIFY_URL": notify,
+        "STRIPE_SECRET_KEY": "sk_test_rig",
+        "STRIPE_API_BASE": stripe,
+        "STRIPE_WEBHOOK_SECRET": WEBHOOK_SECRET,
+        "CORS_ORIGINS": "https://mana.how",
+        "FORWARDED_HOPS": "1",
+        **more,
+    }
+
+
 def furnish(home: Path) -> House:
     """Make all members and links; nothing runs yet but PostgreSQL and Valkey, whose ports must be known."""
     house = House(home, copy_of_golden(home / "postgres", durable=True))
@@ -203,54 +205,73 @@ def furnish(home: Path) -> House:
         house.members[name].start()
     web_ports = {name: ports.choose() for name in WEBS}
     simulators = {name: ports.choose() for name in ("auth", "stripe", "notify")}
-    through = {name: house.link(f"service>{name}", port) for name, port in simulators.items()}
+    through = {
+        name: f"http://127.0.0.1:{house.link(f'service>{name}', port)}" for name, port in simulators.items()
+    }
     webhooks = house.link("stripe>web", *web_ports.values())
-    _simulators(house, simulators, webhooks, f"http://127.0.0.1:{through['auth']}")
+    add_simulators(house, simulators, webhooks=f"http://127.0.0.1:{webhooks}", issuer=through["auth"])
     for who in SERVICE:
-        house.link(f"{who}>postgres", house.postgres.port)
-        house.link(f"{who}>valkey", valkey.port)
-        variables = house.service_environment(who, **through)
+        database = house.link(f"{who}>postgres", house.postgres.port)
+        redis = house.link(f"{who}>valkey", valkey.port)
+        variables = service_environment(
+            postgres=house.postgres.url().replace(f":{house.postgres.port}/", f":{database}/"),
+            valkey=valkey.url().replace(f":{valkey.port}/", f":{redis}/"),
+            more={"PORT": str(web_ports[who]), "HOST": "127.0.0.1"} if who in WEBS else {},
+            **through,
+        )
+        add_service(house, who, variables)
         if who in WEBS:
-            port = web_ports[who]
-            url = f"http://127.0.0.1:{port}"
-            variables |= {"PORT": str(port), "HOST": "127.0.0.1"}
-            house.module(who, "web", environment=variables, is_ready=answers(f"{url}/health"))
-            house.urls[who] = f"http://127.0.0.1:{house.link(f'clients>{who}', port)}"
-        else:
-            kind = who.partition("-")[0]
-            log = home / f"{who}.log"
-            house.module(
-                who,
-                "workers" if kind == "worker" else kind,
-                environment=variables,
-                is_ready=_says(log, f"{kind}_ready"),
-            )
+            house.urls[who] = f"http://127.0.0.1:{house.link(f'clients>{who}', web_ports[who])}"
     return house
 
 
-def _simulators(house: House, chosen: Mapping[str, int], webhooks: int, issuer: str) -> None:
-    # What the auth simulator signs is accepted from the address by which the service knows it.
+def add_service(house: House, who: str, environment: Mapping[str, str], within: tuple[str, ...] = ()) -> None:
+    """Add a process of the service, which is ready when it says so, or answers."""
+    kind = who.partition("-")[0]
+    if kind == "web":
+        is_ready = answers(f"http://{environment['HOST']}:{environment['PORT']}/health")
+    else:
+        is_ready = _says(house.home / f"{who}.log", f"{kind}_ready")
+    module = "workers" if kind == "worker" else kind
+    house.module(who, module, environment=environment, is_ready=is_ready, within=within)
+
+
+def add_simulators(
+    house: House,
+    chosen: Mapping[str, int],
+    *,
+    webhooks: str,
+    issuer: str,
+    host: str = ports.LOOPBACK,
+    within: tuple[str, ...] = (),
+) -> None:
+    """Add those of auth, Stripe and notify, at their ports of `host`.
+
+    `webhooks` is where Stripe finds the service; what the auth simulator signs is accepted from `issuer`, the
+    address by which the service knows it.
+    """
     more = {
         "auth": ("--issuer", issuer),
         "notify": (),
         "stripe": (
             "--webhook-url",
-            f"http://127.0.0.1:{webhooks}/api/v1/webhooks/stripe",
+            f"{webhooks}/api/v1/webhooks/stripe",
             "--webhook-secret",
             WEBHOOK_SECRET,
         ),
     }
     for name, port in chosen.items():
-        url = f"http://127.0.0.1:{port}"
+        url = f"http://{host}:{port}"
         house.urls[name] = url
         house.module(
             name,
             f"simulators.{name}",
             "serve",
-            *("--port", str(port), "--data", str(house.home / name)),
+            *("--host", host, "--port", str(port), "--data", str(house.home / name)),
             *more[name],
             environment={},
             is_ready=answers(f"{url}/health"),
+            within=within,
         )
         (house.home / name).mkdir()
     house.urls["issuer"] = issuer
@@ -261,9 +282,9 @@ def _says(log: Path, text: str) -> Callable[[int], bool]:
 
 
 @asynccontextmanager
-async def running(home: Path) -> AsyncIterator[House]:
+async def running(home: Path, furnished: Callable[[Path], House] = furnish) -> AsyncIterator[House]:
     """The system, ready; gone at the end, whatever happened to it."""
-    house = furnish(home)
+    house = furnished(home)
     async with AsyncExitStack() as stack:
         for member in house.members.values():
             stack.callback(_end, member)

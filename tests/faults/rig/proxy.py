@@ -15,6 +15,9 @@ CHUNK_BYTES = 64 * 1024
 DELAY_SECONDS = 0.15
 CONNECT_SECONDS = 3.0
 
+Address = tuple[str, int]
+"""Host and port."""
+
 
 class Trouble(StrEnum):
     """What may be wrong with a network."""
@@ -37,12 +40,14 @@ class Link:
     A connection that lost bytes breaks at the end of its trouble: TCP never delivers a stream with holes.
     """
 
-    def __init__(self, name: str, targets: Sequence[int]) -> None:
+    def __init__(self, name: str, targets: Sequence[int | Address], *, host: str = ports.LOOPBACK) -> None:
+        """A target that is a port is one of this machine's; `host` is where it listens itself."""
         self.name = name
+        self.host = host
         self.port = ports.choose()
         self.trouble: Trouble | None = None
         self.answers_lost = 0
-        self._targets = tuple(targets)
+        self._targets = [(ports.LOOPBACK, one) if isinstance(one, int) else one for one in targets]
         self._turns = itertools.count()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -51,7 +56,7 @@ class Link:
 
     async def open(self) -> None:
         """Begin to accept."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self._server = await asyncio.start_server(self._accept, self.host, self.port)
 
     async def close(self) -> None:
         """End every connection, and accept no more."""
@@ -104,10 +109,10 @@ class Link:
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         first = next(self._turns)
         for step in range(len(self._targets)):
-            port = self._targets[(first + step) % len(self._targets)]
+            host, port = self._targets[(first + step) % len(self._targets)]
             with suppress(OSError):
                 async with asyncio.timeout(CONNECT_SECONDS):
-                    return await asyncio.open_connection("127.0.0.1", port)
+                    return await asyncio.open_connection(host, port)
         return None
 
     async def _pump(

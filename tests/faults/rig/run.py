@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -24,7 +24,7 @@ from simulators.auth import AuthSimulator
 from tests.faults.rig import clients, trade
 from tests.faults.rig.asking import Person, Town
 from tests.faults.rig.breaking import Breaker, Recovery, recoveries
-from tests.faults.rig.house import House, running
+from tests.faults.rig.house import House, furnish, running
 from tests.faults.rig.schedule import TARGETS, Fault, Target, make_schedule
 from tests.faults.rig.trade import Stripe
 from tests.faults.rig.verdict import Evidence, Verdict, judge
@@ -66,6 +66,7 @@ class Result:
     quiet_after_seconds: float = 0.0
     findings: list[str] = field(default_factory=list)
     evidence: str | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def told(self) -> Counter[str]:
@@ -80,30 +81,46 @@ class Result:
         return {**asdict(self), "told": dict(self.told)}
 
 
+@dataclass(frozen=True)
+class Stage:
+    """Where a run takes place: how the system is set up, what breaks when, and who breaks it."""
+
+    furnished: Callable[[Path], House]
+    schedule: Callable[[int, float, Sequence[Target]], list[Fault]]
+    breaker: Callable[[House, Town, Stripe, float], Breaker]
+
+
+MACHINE = Stage(furnish, make_schedule, Breaker)
+"""All on one machine, with proxies for a network."""
+
+
 async def run(
     seed: int,
     seconds: float,
     *,
     targets: tuple[Target, ...] = TARGETS,
+    stage: Stage = MACHINE,
     keep_in: Path | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Result:
     """Run for so long, then judge.  Evidence is kept in a new directory below `keep_in` when anything is found."""
     home = Path(tempfile.mkdtemp(prefix="mana-faults-"))
     home.chmod(0o755)  # PostgreSQL may run as another user, who must be able to pass
-    schedule = make_schedule(seed, seconds, targets)
+    schedule = stage.schedule(seed, seconds, targets)
     say(f"seed {seed}, {seconds:.0f} s, {len(schedule)} faults, in {home}")
     result = Result(seed, seconds)
     try:
-        async with running(home) as house, _town(house, seconds) as (town, stripe):
+        async with running(home, stage.furnished) as house, _town(house, seconds) as (town, stripe):
             say("the system is ready")
             due = await asyncio.to_thread(_make_due, house, seconds)
-            breaker = Breaker(house, town, stripe, town.clock())
+            breaker = stage.breaker(house, town, stripe, town.clock())
             load = asyncio.gather(*await _crew(town, stripe, seed, seconds))
-            await asyncio.gather(load, breaker.run(schedule))
+            async with breaker.watching():
+                await asyncio.gather(load, breaker.run(schedule))
             say("the load has ended; waiting until everything is quiet")
             result.quiet_after_seconds = await _quiet(house, town, stripe, say)
             verdict = await _judge(house, town, stripe, due)
+            result.notes = await asyncio.to_thread(breaker.judge, verdict)
             _fill(result, town, breaker, verdict)
             if result.findings and keep_in is not None:
                 result.evidence = str(_keep(keep_in, home, result, town, schedule))

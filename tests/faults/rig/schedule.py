@@ -32,7 +32,7 @@ class Fault:
 
     at: float
     target: str
-    what: Deed | Trouble
+    what: StrEnum
     seconds: float
 
     @property
@@ -46,7 +46,7 @@ class Target:
 
     name: str
     weight: int
-    deeds: tuple[Deed | Trouble, ...]
+    deeds: tuple[StrEnum, ...]
     seconds: tuple[float, float] = (0.3, 4.0)
 
 
@@ -75,8 +75,13 @@ TARGETS: tuple[Target, ...] = (
 )
 
 
-def make_schedule(seed: int, seconds: float, targets: Sequence[Target] = TARGETS) -> list[Fault]:
-    """The faults of a run, by time.  Nothing breaks twice at once."""
+def make_schedule(
+    seed: int,
+    seconds: float,
+    targets: Sequence[Target] = TARGETS,
+    gap_seconds: tuple[float, float] = GAP_SECONDS,
+) -> list[Fault]:
+    """The faults of a run, by time, a gap between the beginnings of two.  Nothing breaks twice at once."""
     chance = random.Random(f"schedule {seed}")
     free_at = dict.fromkeys((target.name for target in targets), 0.0)
     faults: list[Fault] = []
@@ -87,5 +92,5 @@ def make_schedule(seed: int, seconds: float, targets: Sequence[Target] = TARGETS
         fault = Fault(at, target.name, chance.choice(target.deeds), round(chance.uniform(*target.seconds), 2))
         faults.append(fault)
         free_at[target.name] = fault.until + 1.0
-        at = round(at + chance.uniform(*GAP_SECONDS), 2)
+        at = round(at + chance.uniform(*gap_seconds), 2)
     return faults
