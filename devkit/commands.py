@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from devkit import runfile
+from devkit import bytecode, runfile
 from devkit.check import RUFF, STEPS, check
 from devkit.database import database_url
 from devkit.detach import down, status, up_detached
@@ -51,6 +51,7 @@ def main(arguments: list[str]) -> int:
     if command is None:
         print(f"dev: no command {name!r}. ./dev alone lists them.", file=sys.stderr)
         return 2
+    bytecode.keep(os.environ)
     try:
         if command.installs:
             ensure_installed()

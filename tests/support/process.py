@@ -16,6 +16,7 @@ from devkit.waiting import wait_until
 
 START_SECONDS = 20.0
 STOP_SECONDS = 20.0
+KEPT = ("PATH", "HOME", "LANG", "PYTHONPYCACHEPREFIX")
 
 
 class WebProcess:
@@ -71,7 +72,7 @@ class WebProcess:
 
 def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """An environment with nothing of the service's but `variables`."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
     return {**kept, "PYTHONUNBUFFERED": "1", **variables}
 
 
