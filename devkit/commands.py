@@ -127,6 +127,10 @@ def _fuzz(arguments: list[str]) -> int:
     return run_module("tests.fuzz", *arguments)
 
 
+def _pgbouncer(arguments: list[str]) -> int:
+    return run_module("pytest", "tests/production/test_pgbouncer.py", *arguments)
+
+
 def _mutants(arguments: list[str]) -> int:
     return run_module("tests.faults.mutants", *arguments)
 
@@ -228,6 +232,7 @@ COMMANDS: dict[str, Command] = {
     "fuzz": Command(
         "[--requests N] [--seed S]", "ask the whole system anything, with every credential", _fuzz
     ),
+    "pgbouncer": Command("[PYTEST ARGUMENTS]", "run the service behind a real PgBouncer", _pgbouncer),
     "mutants": Command("[--only TEXT]", "put deliberate bugs into a copy, and see them caught", _mutants),
     "fmt": Command("[PATHS]", "format the code and fix what can be fixed", _fmt),
     "install": Command("", "make .venv again from requirements.lock", _install, installs=False),

@@ -1,4 +1,9 @@
-"""Connections to PostgreSQL: the engine for jobs and cold paths, the pool for the front's hot paths."""
+"""Connections to PostgreSQL: the engine for jobs and cold paths, the pool for the front's hot paths.
+
+Most need a server process of their own for as long as they live: for locks that outlast a transaction, for asking
+what became of a lost answer, for prepared statements.  A pooler of transactions gives none, so it is refused there.
+The front's cold paths need one for a transaction alone, and may go through a pooler (`make_pooled_engine`).
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,15 @@ from decimal import Decimal
 from typing import Any, Final
 
 import msgspec
+import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, make_url
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
+from sqlalchemy.exc import OperationalError
 
 from domain.errors import Refusal
 from domain.nudge import Nudge, take_added
+from domain.settings import Settings, SettingsError
 
 STATEMENT_TIMEOUT_SECONDS: Final = 30
 """A statement that runs longer is ended: nothing here needs more, and what hangs would hold locks."""
@@ -25,6 +33,9 @@ IDLE_IN_TRANSACTION_SECONDS: Final = 60
 """A transaction whose owner went silent (stopped, cut off) is ended, and its locks go."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
+
+POOLER_REFUSES: Final = "unsupported startup parameter"
+"""What PgBouncer says of the time-outs that a direct connection begins with."""
 
 SILENCE: Final = {
     "keepalives_idle": 10,
@@ -39,6 +50,15 @@ CONNECTIONS_OVER_MAX: Final = 2
 """Connections that an engine opens beyond its pool's size, for a moment of need."""
 
 
+class BehindPooler(psycopg.OperationalError):
+    """The address is that of a pooler of transactions, where PostgreSQL itself is needed."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "DATABASE_URL leads to a pooler such as PgBouncer: set DATABASE_DIRECT_URL to PostgreSQL itself beside it"
+        )
+
+
 _json_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _json_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -50,6 +70,15 @@ def _to_json(value: object) -> str:
 def _from_json(text: str) -> object:
     # Numbers stay exact: a fraction is a Decimal, never a float.
     return _json_decoder.decode(text)
+
+
+SESSION_SETTINGS: Final = {
+    "statement_timeout": f"{STATEMENT_TIMEOUT_SECONDS}s",
+    "lock_timeout": f"{LOCK_TIMEOUT_SECONDS}s",
+    "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
+    "timezone": "UTC",
+}
+"""What each transaction through a pooler begins with: the session is somebody else's before and after."""
 
 
 def _session_options(statement_timeout_seconds: int, lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS) -> str:
@@ -70,23 +99,83 @@ def make_engine(
     statement_timeout_seconds: int = STATEMENT_TIMEOUT_SECONDS,
     application_name: str = "mana-credits",
 ) -> Engine:
-    """An engine on psycopg for a `postgresql://` URL.  A `statement_timeout_seconds` of 0 means none."""
-    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    """An engine on psycopg for a `postgresql://` URL.  A `statement_timeout_seconds` of 0 means none.
+
+    Its connections raise BehindPooler, within SQLAlchemy's OperationalError, where they are not PostgreSQL's own.
+    """
+    options = _session_options(statement_timeout_seconds)
+    engine = _engine(database_url, pool_size, {"options": options, "application_name": application_name})
+    event.listen(engine, "do_connect", _connect_directly)
+    return engine
+
+
+def make_pooled_engine(
+    database_url: str, *, pool_size: int, application_name: str = "mana-credits"
+) -> Engine:
+    """An engine whose transactions may each run on another session: for the URL of a pooler."""
+    engine = _engine(
+        database_url,
+        pool_size,
+        # A statement that one session has prepared is unknown to the next.
+        {"application_name": application_name, "prepare_threshold": None},
+    )
+    settings = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
+
+    def begin(connection: Connection) -> None:
+        # Also where the statement to come reads through a cursor of the server's.
+        connection.exec_driver_sql(settings, execution_options={"stream_results": False, "yield_per": 0})
+
+    event.listen(engine, "begin", begin)
+    return engine
+
+
+def _engine(database_url: str, pool_size: int, connect_args: dict[str, Any]) -> Engine:
     return create_engine(
-        url,
+        make_url(database_url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=CONNECTIONS_OVER_MAX,
         pool_pre_ping=True,
         hide_parameters=True,  # the values of a statement are personal data, and errors go to the log
         json_serializer=_to_json,
         json_deserializer=_from_json,
-        connect_args={
-            "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-            "options": _session_options(statement_timeout_seconds),
-            "application_name": application_name,
-            **SILENCE,
-        },
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, **SILENCE, **connect_args},
     )
+
+
+def _connect_directly(dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:
+    try:
+        connection = dialect.connect(*arguments, **parameters)
+    except psycopg.OperationalError as error:
+        if POOLER_REFUSES in str(error):
+            raise BehindPooler from error
+        raise
+    connection.autocommit = True
+    row = connection.execute(_BACKEND).fetchone()
+    if row[0] != connection.info.backend_pid:
+        connection.close()
+        raise BehindPooler
+    connection.autocommit = False
+    return connection
+
+
+_BACKEND: Final = "SELECT pg_backend_pid()"
+"""A pooler tells its clients a process id of its own making."""
+
+
+def check_is_direct(settings: Settings) -> None:
+    """For the start of a process: SettingsError when `database_url` leads to a pooler.
+
+    A database that does not answer now is no reason: it is tried again with every request.
+    """
+    engine = make_engine(settings.database_url, pool_size=1)
+    try:
+        with engine.connect():
+            pass
+    except OperationalError as error:
+        if isinstance(error.orig, BehindPooler):
+            raise SettingsError([str(error.orig)]) from error
+    finally:
+        engine.dispose()
 
 
 def connections_in_use(engine: Engine) -> int:
@@ -106,7 +195,10 @@ def make_async_pool(
     application_name: str = "mana-credits",
     lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS,
 ) -> AsyncConnectionPool[AsyncConnection[Any]]:
-    """A closed pool of connections in autocommit mode: each statement is its own transaction."""
+    """A closed pool of connections in autocommit mode: each statement is its own transaction.
+
+    They are PostgreSQL's own: none is had where a pooler answers.
+    """
     return AsyncConnectionPool(
         database_url,
         min_size=size,
@@ -114,6 +206,7 @@ def make_async_pool(
         open=False,
         timeout=CONNECT_TIMEOUT_SECONDS,
         reconnect_timeout=0,
+        configure=_check_is_direct,
         kwargs={
             "autocommit": True,
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
@@ -122,6 +215,12 @@ def make_async_pool(
             **SILENCE,
         },
     )
+
+
+async def _check_is_direct(connection: AsyncConnection[Any]) -> None:
+    row = await (await connection.execute(_BACKEND)).fetchone()
+    if row is None or row[0] != connection.info.backend_pid:
+        raise BehindPooler
 
 
 @contextmanager

@@ -207,7 +207,7 @@ def _erase_answers_of_others(connection: Connection, user_id: str, addresses: Se
         columns.user_id == func.any(people), columns.operation.in_(PERSONAL_IN_ANSWERS)
     )
     for row in connection.execute(kept).all():
-        answer = row.answer
+        answer = row.answer or {}  # forgotten ones say nothing any more
         is_of_theirs = (row.user_id, answer.get("id")) in ids
         if is_of_theirs or (row.user_id, answer.get("message"), answer.get("creatorName")) in words:
             cleaned = {**answer, **dict.fromkeys(PERSONAL_IN_ANSWERS[row.operation])}

@@ -47,6 +47,12 @@ class IdempotencyKeyReused(Refusal):
     code = "idempotency_key_reused"
 
 
+class AnswerForgotten(Refusal):
+    """The idempotency key was used so long ago that its answer is not kept any more.  It is not done again."""
+
+    code = "answer_forgotten"
+
+
 class ReservationNotFound(Refusal):
     """There is no such reservation."""
 

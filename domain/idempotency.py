@@ -1,24 +1,35 @@
 """A key makes a request take effect once: the first answer is kept and given again.
 
-The ledger does this itself for uses, refunds and grants (posting keys); this is for everything else.
+The ledger does this itself for uses, refunds and grants (posting keys); this is for everything else.  Answers are
+forgotten after ANSWERS_KEPT, keys never: a late repeat is refused, and has no second effect.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from datetime import datetime
-from typing import Any, Final
+from datetime import datetime, timedelta
+from typing import Any, ClassVar, Final
 
 import msgspec
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, Text, cast, delete, func, select, tuple_, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain.errors import IdempotencyKeyReused, Refusal
+from domain.errors import AnswerForgotten, IdempotencyKeyReused, Refusal
+from domain.jobs.kind import Job, Queue
 from domain.tables import idempotent_answers
 
 Answer = dict[str, Any]
 """A JSON object, as it is sent: numbers are exact."""
+
+ANSWERS_KEPT: Final = timedelta(days=90)
+"""Callers repeat within seconds, and an app that was offline within weeks; as long as jobs that failed are kept."""
+
+KEYS_PER_CALL_MAX: Final = 5_000
+"""Keys that one transaction looks at: tens of milliseconds."""
+
+FORGOTTEN: Final = "null"
+"""The text of a forgotten answer's JSON; a route's answer is an object."""
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number", order="sorted")
 
@@ -37,7 +48,8 @@ def once(
     """The answer of `work`, which runs once for a key: a repeat of the request gets the first answer.
 
     Equal keys at once wait for one another.  Without a key, `work` simply runs.
-    Raises IdempotencyKeyReused when the key came with another request; what `work` raises leaves it free.
+    Raises IdempotencyKeyReused when the key came with another request, AnswerForgotten after ANSWERS_KEPT; what
+    `work` raises leaves it free.
     """
     if key is None:
         return work()
@@ -72,8 +84,48 @@ def _first_answer(connection: Connection, key: Key, digest: str) -> Answer:
     ).one()
     if row.request_digest != digest:
         raise IdempotencyKeyReused
-    answer: Answer = row.answer
+    answer: Answer | None = row.answer
+    if answer is None:
+        raise AnswerForgotten
     return answer
+
+
+class ForgetOldAnswers(Job, frozen=True, kw_only=True):
+    """Empty the answers that were kept for longer than ANSWERS_KEPT."""
+
+    kind: ClassVar[str] = "forget_old_answers"
+    queue: ClassVar[Queue] = Queue.UPKEEP
+    time_limit: ClassVar[timedelta] = timedelta(minutes=10)
+
+
+class Forgotten(msgspec.Struct, frozen=True, kw_only=True):
+    """How many answers were emptied so far, and the last key that was looked at."""
+
+    count: int = 0
+    after: Key | None = None
+
+
+def forget(
+    connection: Connection, _job: ForgetOldAnswers, forgotten: Forgotten, now: datetime
+) -> tuple[Forgotten, bool]:
+    """One step: KEYS_PER_CALL_MAX keys at most, in their order.
+
+    They are walked through: an index by age would cost every keyed request what this costs once a day.
+    """
+    columns = idempotent_answers.c
+    key = (columns.user_id, columns.operation, columns.key)
+    window = select(*key, columns.created_at).order_by(*key).limit(KEYS_PER_CALL_MAX)
+    if forgotten.after is not None:
+        window = window.where(tuple_(*key) > tuple_(*msgspec.structs.astuple(forgotten.after)))
+    seen = connection.execute(window).all()
+    old = [tuple(row[:3]) for row in seen if row.created_at < now - ANSWERS_KEPT]
+    emptied = connection.execute(
+        update(idempotent_answers)
+        .where(tuple_(*key).in_(old), func.coalesce(cast(columns.answer, Text), "") != FORGOTTEN)
+        .values(answer=None)
+    )
+    last = Key(user_id=seen[-1][0], operation=seen[-1][1], key=seen[-1][2]) if seen else None
+    return Forgotten(count=forgotten.count + emptied.rowcount, after=last), len(seen) == KEYS_PER_CALL_MAX
 
 
 def _row_of(key: Key) -> tuple[Any, ...]:

@@ -108,7 +108,7 @@ def scrubber_of(settings: Settings) -> Scrubber:
         *settings.service_keys,
         *settings.stripe_webhook_secrets,
         *filter(None, (settings.stripe_secret_key, settings.telemetry.log_user_ids_key)),
-        *_passwords(settings.database_url, settings.redis_url),
+        *_passwords(settings.database_url, settings.redis_url, settings.pooler_url or ""),
         *(login.password_hash for login in settings.ops_users),
     ]
     return Scrubber(

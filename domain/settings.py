@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, cast
 
-from domain.logins import Login, MalformedLogins, parse_logins
+from domain.environment import Reader
+from domain.logins import Login
 
 WELL_KNOWN_SERVICE_KEYS: Final = frozenset({"dev-service-key", "changeme", "secret"})
 """Keys printed in examples and in the old service's source; worthless as a secret."""
@@ -30,6 +31,8 @@ class SettingsError(Exception):
 class Telemetry:
     """What machines are told beside logs.  A port of 0 means none."""
 
+    web_metrics_port: int
+    """Without one, the front shows its metrics on its own port."""
     worker_metrics_port: int
     scheduler_metrics_port: int
     log_user_ids: Literal["plain", "hashed"]
@@ -45,6 +48,9 @@ class Settings:
     port: int
     host: str
     database_url: str = field(repr=False)
+    """PostgreSQL itself: `DATABASE_DIRECT_URL`, or `DATABASE_URL` where that is not set."""
+    pooler_url: str | None = field(repr=False)
+    """A pooler of transactions in front of it: `DATABASE_URL` where `DATABASE_DIRECT_URL` is set, else None."""
     redis_url: str = field(repr=False)
     auth_url: str
     jwt_issuers: tuple[str, ...]
@@ -76,96 +82,36 @@ class Settings:
         return self.env == "development"
 
 
-class _Reader:
-    """Takes variables from a mapping and collects what is wrong with them."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.problems: list[str] = []
-
-    def text(self, name: str, default: str) -> str:
-        return self.environ.get(name, "").strip() or default
-
-    def optional(self, name: str) -> str | None:
-        return self.environ.get(name, "").strip() or None
-
-    def listed(self, name: str, default: str) -> tuple[str, ...]:
-        return tuple(part.strip() for part in self.text(name, default).split(",") if part.strip())
-
-    def number(self, name: str, default: int, low: int, high: int) -> int:
-        raw = self.text(name, str(default))
-        if not raw.isascii() or not raw.isdigit() or len(raw) > 9 or not low <= int(raw) <= high:
-            self.problems.append(f"{name} must be a whole number from {low} to {high}")
-            return default
-        return int(raw)
-
-    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
-        value = self.text(name, default)
-        if value not in allowed:
-            self.problems.append(f"{name} must be one of {', '.join(allowed)}")
-            return default
-        return value
-
-    def flag(self, name: str, default: str) -> bool:
-        return self.choice(name, default, ("on", "off")) == "on"
-
-    def logins(self, name: str) -> tuple[Login, ...]:
-        try:
-            return parse_logins(self.text(name, ""))
-        except MalformedLogins as error:
-            self.problems.append(f"{name} {error}")
-            return ()
-
-    def service_keys(self, env: str) -> tuple[str, ...]:
-        if env == "development":
-            return self.listed("MANA_SERVICE_KEY", DEVELOPMENT_SERVICE_KEY)
-        keys = self.listed("MANA_SERVICE_KEY", "")
-        if not keys:
-            self.problems.append("MANA_SERVICE_KEY is missing")
-        elif WELL_KNOWN_SERVICE_KEYS.intersection(keys):
-            self.problems.append("MANA_SERVICE_KEY is a well-known default; set a secret of your own")
-        return keys
-
-    def webhook_secrets(self, env: str) -> tuple[str, ...]:
-        if env == "development":
-            return self.listed("STRIPE_WEBHOOK_SECRET", DEVELOPMENT_WEBHOOK_SECRET)
-        secrets = self.listed("STRIPE_WEBHOOK_SECRET", "")
-        if not secrets:
-            self.problems.append("STRIPE_WEBHOOK_SECRET is missing")
-        elif DEVELOPMENT_WEBHOOK_SECRET in secrets:
-            self.problems.append("STRIPE_WEBHOOK_SECRET is a well-known default; set the endpoint's own")
-        return secrets
-
-
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     """Read the environment.
 
     Outside development (`ENV` is not `development`) there is no default for a secret.
     Raises SettingsError naming every variable that is missing or malformed.
     """
-    read = _Reader(environ)
+    read = Reader(environ)
     env = read.choice("ENV", "production", ("development", "production"))
     port = read.number("PORT", 3061, 1, 65535)
-    auth_url = read.text("MANA_AUTH_URL", "http://localhost:3001").rstrip("/")
-    base_url = read.text("BASE_URL", f"http://localhost:{port}").rstrip("/")
+    auth_url = read.address("MANA_AUTH_URL", "http://localhost:3001")
+    database_url, pooler_url = _databases(read)
     settings = Settings(
         env=cast("Environment", env),
         port=port,
         host=read.text("HOST", "127.0.0.1" if env == "development" else "0.0.0.0"),  # noqa: S104
-        database_url=read.text("DATABASE_URL", "postgresql://postgres@localhost:5432/mana_credits"),
-        redis_url=read.text("REDIS_URL", "redis://localhost:6379/0"),
+        database_url=database_url,
+        pooler_url=pooler_url,
+        redis_url=read.redis("REDIS_URL", "redis://localhost:6379/0"),
         auth_url=auth_url,
         jwt_issuers=read.listed("JWT_ISSUER", auth_url),
         jwt_audience=read.text("JWT_AUDIENCE", "mana"),
-        service_keys=read.service_keys(env),
-        base_url=base_url,
-        app_url=read.text("APP_URL", "https://mana.how").rstrip("/"),
+        service_keys=_service_keys(read, env),
+        base_url=read.address("BASE_URL", f"http://localhost:{port}"),
+        app_url=read.address("APP_URL", "https://mana.how"),
         forwarded_hops=read.number("FORWARDED_HOPS", 0, 0, 8),
         cors_origins=read.listed("CORS_ORIGINS", "http://localhost:5173,http://localhost:5180"),
         stripe_secret_key=read.optional("STRIPE_SECRET_KEY"),
-        stripe_webhook_secrets=read.webhook_secrets(env),
-        stripe_api_base=read.optional("STRIPE_API_BASE"),
-        notify_url=(read.optional("MANA_NOTIFY_URL") or "").rstrip("/") or None,
+        stripe_webhook_secrets=_webhook_secrets(read, env),
+        stripe_api_base=read.optional_address("STRIPE_API_BASE"),
+        notify_url=read.optional_address("MANA_NOTIFY_URL"),
         notify_language=cast("Literal['en', 'de']", read.choice("NOTIFY_LANGUAGE", "en", ("en", "de"))),
         pause_notice=read.flag("PAUSE_NOTICE", "on"),
         renewal_reminder_days=read.number("RENEWAL_REMINDER_DAYS", 3, 0, 30),
@@ -186,8 +132,17 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     return settings
 
 
-def _telemetry(read: _Reader) -> Telemetry:
+def _databases(read: Reader) -> tuple[str, str | None]:
+    """PostgreSQL itself, and the pooler in front of it, if there is one."""
+    url = read.postgres("DATABASE_URL", "postgresql://postgres@localhost:5432/mana_credits")
+    if read.optional("DATABASE_DIRECT_URL") is None:
+        return url, None
+    return read.postgres("DATABASE_DIRECT_URL", ""), url
+
+
+def _telemetry(read: Reader) -> Telemetry:
     telemetry = Telemetry(
+        web_metrics_port=read.number("WEB_METRICS_PORT", 0, 0, 65535),
         worker_metrics_port=read.number("WORKER_METRICS_PORT", 0, 0, 65535),
         scheduler_metrics_port=read.number("SCHEDULER_METRICS_PORT", 0, 0, 65535),
         log_user_ids=cast(
@@ -199,3 +154,25 @@ def _telemetry(read: _Reader) -> Telemetry:
     if telemetry.log_user_ids == "hashed" and telemetry.log_user_ids_key is None:
         read.problems.append("LOG_USER_IDS_KEY is missing: LOG_USER_IDS=hashed needs a secret of your own")
     return telemetry
+
+
+def _service_keys(read: Reader, env: str) -> tuple[str, ...]:
+    if env == "development":
+        return read.listed("MANA_SERVICE_KEY", DEVELOPMENT_SERVICE_KEY)
+    keys = read.listed("MANA_SERVICE_KEY", "")
+    if not keys:
+        read.problems.append("MANA_SERVICE_KEY is missing")
+    elif WELL_KNOWN_SERVICE_KEYS.intersection(keys):
+        read.problems.append("MANA_SERVICE_KEY is a well-known default; set a secret of your own")
+    return keys
+
+
+def _webhook_secrets(read: Reader, env: str) -> tuple[str, ...]:
+    if env == "development":
+        return read.listed("STRIPE_WEBHOOK_SECRET", DEVELOPMENT_WEBHOOK_SECRET)
+    secrets = read.listed("STRIPE_WEBHOOK_SECRET", "")
+    if not secrets:
+        read.problems.append("STRIPE_WEBHOOK_SECRET is missing")
+    elif DEVELOPMENT_WEBHOOK_SECRET in secrets:
+        read.problems.append("STRIPE_WEBHOOK_SECRET is a well-known default; set the endpoint's own")
+    return secrets

@@ -7,6 +7,7 @@ import sys
 
 from alembic import command
 from alembic.util.exc import CommandError
+from sqlalchemy.exc import DBAPIError
 
 from domain.settings import SettingsError, read_settings
 from migrations.config import alembic_config, upgrade_to_head
@@ -35,6 +36,9 @@ def main(arguments: list[str]) -> int:
                 command.current(config, verbose=True)
     except (SettingsError, CommandError) as problem:
         print(f"migrations: {problem}", file=sys.stderr)  # noqa: T201
+        return 1
+    except DBAPIError as problem:
+        print(f"migrations: {problem.orig}", file=sys.stderr)  # noqa: T201
         return 1
     return 0
 

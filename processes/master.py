@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -15,7 +14,7 @@ from typing import Final
 
 import structlog
 
-from domain.telemetry.sharing import environment_of_child, forget_gauges
+from domain.telemetry.sharing import environment_of_child, forget_gauges, masters_directory
 from processes.child import MASTER_VARIABLE, READY_VARIABLE, SOCKET_VARIABLE
 
 CHECK_EVERY_SECONDS: Final = 0.2
@@ -82,10 +81,10 @@ def run_children(
     and the old ones stay.  `serve_metrics` is given the directory in which they count, and returns what ends it.
     """
     with ExitStack() as stack:
-        directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="mana-metrics-"))
+        directory, lock = stack.enter_context(masters_directory())
         if serve_metrics is not None:
             stack.callback(serve_metrics(directory))
-        crew = _Crew(program, directory, sockets)
+        crew = _Crew(program, directory, lock, sockets)
         while not wishes.stop.wait(CHECK_EVERY_SECONDS):
             crew.keep_running()
             if wishes.replace.is_set():
@@ -97,16 +96,17 @@ def run_children(
 
 
 class _Crew:
-    def __init__(self, program: Program, directory: str, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, program: Program, directory: str, lock: int, sockets: Sequence[socket.socket]) -> None:
         self._program = program
         self._directory = directory
+        self._lock = lock
         self._sockets = sockets
         self._children = [self._child(place, place) for place in range(program.count)]
         self._leaving: list[_Child] = []
 
     def _child(self, place: int, slot: int) -> _Child:
         listening = self._sockets[place] if self._sockets else None
-        return _Child(self._program, place, slot, self._directory, listening)
+        return _Child(self._program, slot, self._directory, self._lock, listening)
 
     def keep_running(self) -> None:
         for child in self._children:
@@ -137,12 +137,12 @@ class _Crew:
 
 class _Child:
     def __init__(
-        self, program: Program, place: int, slot: int, directory: str, listening: socket.socket | None
+        self, program: Program, slot: int, directory: str, lock: int, listening: socket.socket | None
     ) -> None:
         self.slot = slot
         self._program = program
-        self._place = place
         self._directory = directory
+        self._lock = lock
         self._listening = listening
         self._ready_pipe = -1
         self._alive_pipe = -1
@@ -164,7 +164,7 @@ class _Child:
             READY_VARIABLE: str(told),
             MASTER_VARIABLE: str(heard),
         }
-        handed = [told, heard]
+        handed = [told, heard, self._lock]
         if self._listening is not None:
             environment[SOCKET_VARIABLE] = str(self._listening.fileno())
             handed.append(self._listening.fileno())

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 import structlog
 
-from domain.database import make_engine
+from domain.database import check_is_direct, make_engine
 from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
 from domain.telemetry.pages import serve
@@ -26,6 +26,7 @@ def main() -> int:
     """Run until a signal comes; the exit code."""
     try:
         settings = read_settings()
+        check_is_direct(settings)
         close_traces = configure_traces(settings, "scheduler")
     except (SettingsError, TracesNotInstalled) as error:
         print(f"scheduler: {error}", file=sys.stderr)  # noqa: T201

@@ -15,6 +15,7 @@ from sqlalchemy import Connection
 
 from domain import usage_stats
 from domain.gifts import ExpireGifts
+from domain.idempotency import ForgetOldAnswers
 from domain.jobs import Job
 from domain.ledger_checks import CheckLedger
 from domain.operators import figures
@@ -65,6 +66,7 @@ TIMETABLE: Final = (
     Entry("expire_gifts", cron("* * * * *"), lambda _slot: ExpireGifts()),
     Entry("check_ledger", cron("7 * * * *"), lambda _slot: CheckLedger()),
     Entry("prune_old_rows", cron("23 3 * * *"), lambda _slot: PruneOldRows()),
+    Entry("forget_old_answers", cron("43 3 * * *"), lambda _slot: ForgetOldAnswers()),
 )
 
 CHORES: Final = (

@@ -14,6 +14,7 @@ import structlog
 import uvloop
 from aiohttp import web
 
+from domain.database import check_is_direct
 from domain.logs import configure_logging
 from domain.settings import Settings, SettingsError, read_settings
 from domain.telemetry.traces import TracesNotInstalled, configure_traces
@@ -21,6 +22,7 @@ from processes.child import CHILD, end_with_the_master, listening_socket, tell_r
 from processes.master import BACKLOG, Program, Wishes, listening_sockets, run_children
 from web.app import make_app
 from web.frame import frame_key
+from web.scrape import metrics_app, scrape_key
 
 SHUTDOWN_SECONDS = 20.0
 """How long requests under way may take to end after a signal."""
@@ -46,6 +48,7 @@ def main(arguments: list[str]) -> int:
     """Serve; 2 when the environment does not allow it."""
     try:
         settings = read_settings()
+        check_is_direct(settings)
         close_traces = configure_traces(settings, "web")
     except SettingsError as error:
         for problem in error.problems:
@@ -71,9 +74,11 @@ async def _serve(settings: Settings) -> None:
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     app = make_app(settings)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    beside: web.AppRunner | None = None
     try:
         await runner.setup()
         shared = listening_socket()
+        beside = await _serve_metrics(app, settings, is_one_of_several=shared is not None)
         site: web.BaseSite
         if shared is None:
             site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
@@ -89,7 +94,22 @@ async def _serve(settings: Settings) -> None:
         await stop.wait()
         await _take_leave(app, runner, site)
     finally:
+        if beside is not None:
+            await beside.cleanup()
         await runner.cleanup()
+
+
+async def _serve_metrics(
+    app: web.Application, settings: Settings, *, is_one_of_several: bool
+) -> web.AppRunner | None:
+    """Show the metrics on a port of their own, if they have one: whichever process answers tells for all."""
+    port = settings.telemetry.web_metrics_port
+    if port == 0:
+        return None
+    runner = web.AppRunner(metrics_app(app[scrape_key]), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, settings.host, port, reuse_port=is_one_of_several).start()
+    return runner
 
 
 async def _take_leave(app: web.Application, runner: web.AppRunner, site: web.BaseSite) -> None:

@@ -15,12 +15,19 @@ from typing import Final, TypeVar
 import psycopg
 from psycopg import errors as pg
 from psycopg_pool import PoolTimeout
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from domain import ledger
-from domain.database import connections_in_use, connections_max, make_async_pool, make_engine, transaction
+from domain.database import (
+    connections_in_use,
+    connections_max,
+    make_async_pool,
+    make_engine,
+    make_pooled_engine,
+    transaction,
+)
 from domain.ledger import Balance, Outcome, Posting
 from domain.nudge import Nudge
 from domain.settings import Settings
@@ -85,7 +92,10 @@ class Bridge:
         self._nudge = nudge
         # The name tells our connections from those of another process, when one of them has to be ended.
         name = f"mana-web-{os.urandom(4).hex()}"
-        self.engine: Engine = make_engine(settings.database_url, pool_size=THREADS, application_name=name)
+        if settings.pooler_url is None:
+            self.engine = make_engine(settings.database_url, pool_size=THREADS, application_name=name)
+        else:
+            self.engine = make_pooled_engine(settings.pooler_url, pool_size=THREADS, application_name=name)
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="domain")
         self._pool = make_async_pool(
             settings.database_url,

@@ -55,6 +55,7 @@ ADVICE: Final[Mapping[str, str]] = {
     "payments_not_configured": "Final until the service is given a key of Stripe's.",
     "purchase_lapsed": "Final: begin a new purchase.",
     "job_busy": "Try again when the worker is done with it.",
+    "answer_forgotten": "Final: what the key's first request did stands. Read how things are instead of asking again.",
     "idempotency_key_reused": "Final: a key names one request. Take a new key for a new request.",
 }
 """What a caller should do about a refusal, by its code, where it is more than that it is final."""

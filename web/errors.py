@@ -44,6 +44,7 @@ REFUSALS: Final[dict[type[Refusal], Look]] = {
     errors.BalanceNotFound: Look(404, "User balance not found"),
     errors.BalanceTooLarge: Look(400, "Balance would become too large"),
     errors.IdempotencyKeyReused: Look(422, "Idempotency key was used with a different request"),
+    errors.AnswerForgotten: Look(422, "Idempotency key was used long ago, and its answer is not kept"),
     errors.ReservationNotFound: Look(404, "Reservation not found"),
     errors.ReservationNotOpen: Look(400, "Cannot {action} reservation in status: {status}"),
     errors.ReservationExpired: Look(400, "Cannot {action} reservation in status: {status}"),

@@ -1,4 +1,4 @@
-"""/metrics: what this front's processes count, and how the service as a whole is at this moment.
+"""The page of metrics: what this front's processes count, and how the service as a whole is at this moment.
 
 The second part is read from PostgreSQL and Redis, in bounded time; while one of them is away the page says so and
 has the rest.
@@ -104,6 +104,17 @@ class _Readings:
                 families[metric.name] = GaugeMetricFamily(metric.name, metric.meaning, labels=metric.labels)
             families[metric.name].add_metric(labels, value)
         return families.values()
+
+
+def metrics_app(scrape: Scrape) -> web.Application:
+    """The page alone, for a port that only Prometheus can reach."""
+
+    async def page(_request: web.Request) -> web.Response:
+        return web.Response(body=await scrape.page(), headers={"Content-Type": pages.CONTENT_TYPE})
+
+    app = web.Application()
+    app.router.add_get("/metrics", page)
+    return app
 
 
 scrape_key: Final = web.AppKey("scrape", Scrape)

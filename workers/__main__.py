@@ -7,6 +7,7 @@ from __future__ import annotations
 import signal
 import sys
 
+from domain.database import check_is_direct
 from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
 from domain.telemetry.pages import serve
@@ -26,6 +27,7 @@ def main(
     """Run until a signal comes; the exit code."""
     try:
         settings = read_settings()
+        check_is_direct(settings)
         close_traces = configure_traces(settings, "workers")
     except (SettingsError, TracesNotInstalled) as error:
         print(f"workers: {error}", file=sys.stderr)  # noqa: T201

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, tuple_
 
 from domain import ledger
 from domain.errors import GiftNotFound, GiftNotOpen
@@ -34,9 +34,11 @@ class ExpireGifts(Job, frozen=True, kw_only=True):
 
 
 class ExpiredGifts(msgspec.Struct, frozen=True, kw_only=True):
-    """How many gifts ended so far."""
+    """How many gifts ended so far, how many could not be paid back, and the last one that was looked at."""
 
     count: int = 0
+    passed_over: int = 0
+    after: tuple[datetime, UUID] | None = None
 
 
 def cancel(connection: Connection, gift_id: UUID, creator_id: str, *, now: datetime) -> Gift:
@@ -63,6 +65,7 @@ def expire(connection: Connection, gifts: Sequence[Gift], *, now: datetime) -> i
     """End gifts, locked and active, whose time is over, and pay their creators back; how many ended.
 
     One whose creator's balance is too large for its credits stays as it is: it keeps no other from ending.
+    The books tell of it for as long as it stays (`mana_gifts_overdue`), and the log each time it is tried.
     """
     postings = [pay_back_posting(gift, why=GiftStatus.EXPIRED.value, now=now) for gift in gifts]
     outcomes = ledger.post(connection, postings, now=now)
@@ -81,16 +84,20 @@ def expire(connection: Connection, gifts: Sequence[Gift], *, now: datetime) -> i
 def expire_due(
     connection: Connection, _job: ExpireGifts, expired: ExpiredGifts, now: datetime
 ) -> tuple[ExpiredGifts, bool]:
-    """One step: end active gifts whose time is over, EXPIRED_PER_CALL_MAX at most.
+    """One step: look at active gifts whose time is over, EXPIRED_PER_CALL_MAX at most, and end them.
 
-    One that somebody redeems or cancels at this moment is left to them.
+    One that somebody redeems or cancels at this moment is left to them.  One whose creator cannot be paid back is
+    passed over, however many such there are, and tried again by the next job.
     """
-    query = (
-        gifts_where(IS_ACTIVE, gift_codes.c.expires_at <= now)
-        .order_by(gift_codes.c.expires_at)
-        .limit(EXPIRED_PER_CALL_MAX)
-    )
+    by_age = (gift_codes.c.expires_at, gift_codes.c.id)
+    query = gifts_where(IS_ACTIVE, gift_codes.c.expires_at <= now).order_by(*by_age)
+    if expired.after is not None:
+        query = query.where(tuple_(*by_age) > tuple_(*expired.after))
+    query = query.limit(EXPIRED_PER_CALL_MAX)
     due = read_gifts(connection, query.with_for_update(skip_locked=True))
     count = expire(connection, due, now=now)
-    has_more = len(due) == EXPIRED_PER_CALL_MAX and count > 0
-    return ExpiredGifts(count=expired.count + count), has_more
+    last = None if not due or due[-1].expires_at is None else (due[-1].expires_at, due[-1].id)
+    progress = ExpiredGifts(
+        count=expired.count + count, passed_over=expired.passed_over + len(due) - count, after=last
+    )
+    return progress, len(due) == EXPIRED_PER_CALL_MAX

@@ -16,9 +16,10 @@ INTRODUCTION: Final = """\
 
 <!-- Made by `python -m domain.telemetry` from domain/telemetry/metrics.py. -->
 
-In Prometheus' text format. The front's page is `/metrics` on its own port; workers and scheduler have a port for it
-when `WORKER_METRICS_PORT` and `SCHEDULER_METRICS_PORT` are set. Each page adds up the processes of its program
-([decision](decisions/metrics-of-several-processes.md)). Keep `/metrics` from the public at the proxy.
+In Prometheus' text format, at `/metrics`. Workers and scheduler have a port for it when `WORKER_METRICS_PORT` and
+`SCHEDULER_METRICS_PORT` are set. The front has it on its own port, or on `WEB_METRICS_PORT` alone where that is set:
+in production it is, so that the public cannot read it. Each page adds up the processes of its program
+([decision](decisions/metrics-of-several-processes.md)).
 
 A histogram `x` has the series `x_bucket`, `x_sum` and `x_count`. What the front says of the service as a whole is the
 same on every front: take the `max` of several, not the sum. Alerts are in `deploy/prometheus/`, what to do about them

@@ -7,9 +7,14 @@ The directory is made anew by the program's master: a program that starts counts
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
-from collections.abc import Mapping
-from typing import Final
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Final
 
 from prometheus_client import CollectorRegistry, multiprocess, values
 
@@ -17,6 +22,38 @@ DIRECTORY_VARIABLE: Final = "PROMETHEUS_MULTIPROC_DIR"
 """The name is prometheus_client's, which reads it too."""
 
 SLOT_VARIABLE: Final = "METRICS_SLOT"
+
+
+PREFIX: Final = "mana-metrics-"
+LOCK: Final = "lock"
+
+
+@contextlib.contextmanager
+def masters_directory() -> Iterator[tuple[str, int]]:
+    """A new directory for a master's children to count in, gone at the end; and the descriptor of its lock.
+
+    Who has the descriptor keeps the directory: the master, and the children that it is handed to.  What masters
+    that were killed left is removed first.
+    """
+    home = Path(tempfile.gettempdir())
+    for left in home.glob(f"{PREFIX}*"):
+        with (
+            contextlib.suppress(OSError),
+            (left / LOCK).open("rb") as lock,
+        ):  # another user's, or being removed
+            _lock(lock)
+            shutil.rmtree(left)
+    with tempfile.TemporaryDirectory(prefix=PREFIX, ignore_cleanup_errors=True) as directory:
+        making = Path(directory) / "making"
+        with making.open("wb") as lock:
+            _lock(lock)
+            making.rename(making.with_name(LOCK))  # nobody sees it before it is locked
+            yield directory, lock.fileno()
+
+
+def _lock(file: IO[bytes]) -> None:
+    """Raises BlockingIOError, which is an OSError, when somebody has it."""
+    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def environment_of_child(directory: str, slot: int) -> dict[str, str]:

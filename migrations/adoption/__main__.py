@@ -13,6 +13,7 @@ import msgspec
 from rich.console import Console
 from sqlalchemy.exc import DBAPIError
 
+from domain.environment import Reader
 from migrations.adoption.reading import read
 from migrations.adoption.rehearsal import rehearse
 from migrations.adoption.running import CannotAdopt, adopt, adoption_engine, state_of
@@ -44,9 +45,8 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "database_url",
         nargs="?",
-        default=os.environ.get("DATABASE_URL"),
         metavar="DATABASE_URL",
-        help="postgresql://…; unless given, the variable of that name",
+        help="postgresql://…; unless given, DATABASE_DIRECT_URL or DATABASE_URL of the environment",
     )
     parser.add_argument("--apply", action="store_true", help="migrate; without it the database is only read")
     parser.add_argument("--json", action="store_true", help="the report as JSON on the standard output")
@@ -59,11 +59,22 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--entries", type=int, default=5_000_000, help="of the rehearsal (default 5,000,000)")
     parser.add_argument("--keep", action="store_true", help="keep the rehearsal's database")
     options = parser.parse_args(arguments)
-    if not options.database_url:
-        parser.error("say which database: DATABASE_URL")
+    options.database_url = _database(options.database_url, parser)
     if options.users < 1 or options.entries < options.users:
         parser.error("a rehearsal needs at least one user, and an entry for each")
     return options
+
+
+def _database(given: str | None, parser: argparse.ArgumentParser) -> str:
+    """The database that was given, or that of the environment; never one behind a pooler."""
+    read = Reader(os.environ if given is None else {"DATABASE_URL": given})
+    name = "DATABASE_DIRECT_URL" if read.optional("DATABASE_DIRECT_URL") else "DATABASE_URL"
+    if read.optional(name) is None and not read.problems:
+        parser.error("say which database: DATABASE_URL")
+    url = read.postgres(name, "")
+    if read.problems:
+        parser.error("; ".join(read.problems))
+    return url
 
 
 def _adopt(console: Console, database_url: str, *, applies: bool, as_json: bool) -> int:

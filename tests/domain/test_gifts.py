@@ -6,8 +6,10 @@ from datetime import timedelta
 
 import pytest
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from domain import gifts
+from domain.amounts import BALANCE_MAX
 from domain.errors import (
     GiftAlreadyClaimed,
     GiftCodeNotFound,
@@ -18,7 +20,7 @@ from domain.errors import (
     GiftReservedForAnother,
     InsufficientForGift,
 )
-from domain.gifts import GiftStatus, creating
+from domain.gifts import GiftStatus, creating, ending
 from domain.gifts.codes import ALPHABET, CODE_CHARACTERS, new_code, normal_address, public_name
 from domain.gifts.creating import COLLISIONS_MAX
 from domain.ids import new_id
@@ -35,7 +37,7 @@ from tests.support.gifts import (
     redeem_pending,
     status,
 )
-from tests.support.ledger import NOW, balance, entries, execute, give, post, scalar
+from tests.support.ledger import NOW, balance, entries, execute, give, post, scalar, take
 
 
 @pytest.fixture
@@ -302,6 +304,26 @@ def test_more_gifts_over_than_one_transaction_ends_all_end(engine: Engine) -> No
         make(engine, total_credits=2)
     assert expire_due(engine) == 1_001
     assert figures(engine, "anna") == (5_000, 5_000, 0)
+
+
+def test_gifts_that_cannot_be_paid_back_are_passed_over_told_of_and_tried_again(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ending, "EXPIRED_PER_CALL_MAX", 3)
+    post(engine, give("anna", 100), give("full", 100))
+    for minute in range(7):
+        make(engine, "full", total_credits=1, now=NOW + timedelta(minutes=minute))
+    later = [make(engine, total_credits=2, expires_at=OVER + timedelta(hours=1)) for _ in range(4)]
+    post(engine, give("full", BALANCE_MAX - balance(engine, "full").balance))
+    after = OVER + timedelta(hours=2)
+    with capture_logs() as said:
+        assert expire_due(engine, now=after) == len(later)
+    assert figures(engine, "anna") == (100, 100, 0)
+    assert sum(line["count"] for line in said if line["event"] == "gifts_not_paid_back") == 7
+    assert {line["log_level"] for line in said} == {"error"}
+    assert scalar(engine, "SELECT count(*) FROM gifts.gift_codes WHERE status = 'active'") == 7
+    post(engine, take("full", 7))
+    assert expire_due(engine, now=after) == 7
 
 
 def test_a_simple_gift_with_an_address_waits_for_nobody(rich: Engine) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -12,10 +12,10 @@ import msgspec
 import pytest
 from sqlalchemy import Connection, Engine
 
-from domain import ledger, reservations
+from domain import idempotency, ledger, reservations
 from domain.database import transaction
-from domain.errors import IdempotencyKeyReused, InsufficientCredits, ReservationExpired
-from domain.idempotency import Answer, Key, once
+from domain.errors import AnswerForgotten, IdempotencyKeyReused, InsufficientCredits, ReservationExpired
+from domain.idempotency import ANSWERS_KEPT, Answer, ForgetOldAnswers, Forgotten, Key, forget, once
 from tests.support.ledger import NOW, at_once, balance, give, post, scalar, take, words
 
 KEY = Key(user_id="anna", operation="reserve", key="k")
@@ -195,3 +195,35 @@ def test_equal_keys_at_once_of_which_the_first_is_refused_are_all_tried(engine: 
 
     assert Counter(at_once(*[try_it] * 8)) == {"refused": 3, "{'done': True}": 5}
     assert words(post(engine, take("anna", 1))) == ["posted"]
+
+
+def forget_all(engine: Engine, now: datetime) -> int:
+    """All steps of the job, each in a transaction of its own."""
+    done, has_more = Forgotten(), True
+    while has_more:
+        with transaction(engine) as connection:
+            done, has_more = forget(connection, ForgetOldAnswers(), done, now)
+    return done.count
+
+
+def test_an_old_answer_is_forgotten_and_its_key_is_not(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "KEYS_PER_CALL_MAX", 3)
+    work = Worker()
+    for number in range(7):
+        ask(engine, work, key=Key(user_id=f"user-{number % 3}", operation="reserve", key=f"k{number}"))
+    assert forget_all(engine, NOW + ANSWERS_KEPT) == 0
+    ask(engine, work, key=KEY)
+    late = NOW + ANSWERS_KEPT + timedelta(seconds=1)
+    with transaction(engine) as connection:
+        once(connection, Key(user_id="young", operation="reserve", key="k"), REQUEST, work, now=late)
+    assert forget_all(engine, late) == 8
+    assert forget_all(engine, late) == 0
+    runs = work.runs
+    with pytest.raises(AnswerForgotten):
+        ask(engine, work, key=KEY)
+    with pytest.raises(IdempotencyKeyReused):
+        ask(engine, work, {"amount": 6}, key=KEY)
+    assert ask(engine, work, key=Key(user_id="young", operation="reserve", key="k")) == {"run": runs}
+    assert work.runs == runs

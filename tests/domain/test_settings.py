@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from domain.environment import FILE_BYTES_MAX, MAY_BE_FILES
 from domain.settings import (
     DEVELOPMENT_SERVICE_KEY,
     DEVELOPMENT_WEBHOOK_SECRET,
@@ -72,6 +75,29 @@ def test_the_development_webhook_secret_is_refused_outside_development() -> None
 @pytest.mark.parametrize(
     ("name", "value"),
     [
+        ("DATABASE_URL", "mana_credits"),
+        ("DATABASE_URL", "mysql://u@h/d"),
+        ("DATABASE_URL", "postgresql://h"),
+        ("DATABASE_URL", "postgresql://h:port/d"),
+        ("DATABASE_URL", "postgresql://h/d?nothing=known"),
+        ("DATABASE_URL", "postgresql+psycopg://h/d"),
+        ("DATABASE_DIRECT_URL", "postgres"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "http://localhost:6379"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "redis://h:0/0"),
+        ("REDIS_URL", "redis://h:99999/0"),
+        ("REDIS_URL", "redis://h/zero"),
+        ("MANA_AUTH_URL", "localhost:3001"),
+        ("MANA_AUTH_URL", "ftp://h"),
+        ("MANA_AUTH_URL", "https://"),
+        ("MANA_AUTH_URL", "https://[::1"),
+        ("MANA_AUTH_URL", "https://a.example https://b.example"),
+        ("MANA_NOTIFY_URL", "notify"),
+        ("BASE_URL", "credits.example"),
+        ("BASE_URL", "https://credits.example/?a=b"),
+        ("APP_URL", "//mana.how"),
+        ("STRIPE_API_BASE", "api.stripe.com"),
         ("PORT", "http"),
         ("PORT", "0"),
         ("PORT", "65536"),
@@ -87,6 +113,7 @@ def test_the_development_webhook_secret_is_refused_outside_development() -> None
         ("WEB_PROCESSES", "0"),
         ("WORKER_PROCESSES", "65"),
         ("WORKER_THREADS", "eight"),
+        ("WEB_METRICS_PORT", "65536"),
         ("LOG_FORMAT", "xml"),
         ("LOG_LEVEL", "verbose"),
     ],
@@ -94,6 +121,90 @@ def test_the_development_webhook_secret_is_refused_outside_development() -> None
 def test_a_malformed_variable_is_named(name: str, value: str) -> None:
     [problem] = problems({**SECRETS, name: value})
     assert problem.startswith(f"{name} must be ")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:p%23w@h:6432/d",
+        "postgres://u@h/d?sslmode=require",
+        "postgresql:///d?host=/run/postgresql",
+        "postgresql://u@[::1]:5432/d",
+    ],
+)
+def test_addresses_of_a_database_that_work_are_taken(url: str) -> None:
+    assert read_settings({**SECRETS, "DATABASE_URL": url}).database_url == url
+
+
+@pytest.mark.parametrize("url", ["redis://h", "rediss://:p@h:6379/3", "redis://h/"])
+def test_addresses_of_a_redis_that_work_are_taken(url: str) -> None:
+    assert read_settings({**SECRETS, "REDIS_URL": url}).redis_url == url
+
+
+def test_a_malformed_address_is_not_repeated() -> None:
+    wrong = {"DATABASE_URL": "postgresql://u:hidden@h:x/d", "REDIS_URL": "redis://:hidden@h:x"}
+    assert "hidden" not in " ".join(problems({**SECRETS, **wrong}))
+
+
+def test_a_pooler_is_one_that_stands_beside_the_database_itself() -> None:
+    alone = read_settings({**SECRETS, "DATABASE_URL": "postgresql://h/d"})
+    assert (alone.database_url, alone.pooler_url) == ("postgresql://h/d", None)
+    both = {"DATABASE_URL": "postgresql://pooler/d", "DATABASE_DIRECT_URL": "postgresql://h/d"}
+    behind = read_settings({**SECRETS, **both})
+    assert (behind.database_url, behind.pooler_url) == ("postgresql://h/d", "postgresql://pooler/d")
+
+
+def file_with(path: Path, content: bytes) -> str:
+    path.write_bytes(content)
+    return str(path)
+
+
+def test_secrets_may_come_in_files(tmp_path: Path) -> None:
+    values = {
+        "DATABASE_URL": "postgresql://pooler/d",
+        "DATABASE_DIRECT_URL": "postgresql://u:p@h/d",
+        "REDIS_URL": "redis://:p@h/0",
+        "MANA_SERVICE_KEY": "new-key,old-key",
+        "STRIPE_SECRET_KEY": "sk_of_ours",
+        "STRIPE_WEBHOOK_SECRET": "whsec_of_ours",
+        "LOG_USER_IDS_KEY": "a-key",
+        "OPS_USERS": "",
+    }
+    assert set(values) == set(MAY_BE_FILES)
+    files = {
+        f"{name}_FILE": file_with(tmp_path / name, f" {value}\n".encode()) for name, value in values.items()
+    }
+    assert read_settings(files) == read_settings(values)
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        (None, "cannot be read"),
+        (b"x" * (FILE_BYTES_MAX + 1), f"more than {FILE_BYTES_MAX} bytes"),
+        (b"\xff", "no UTF-8"),
+    ],
+)
+def test_a_file_that_cannot_be_used_is_named(tmp_path: Path, content: bytes | None, named: str) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    found = problems({**SECRETS, "STRIPE_SECRET_KEY_FILE": str(path)})
+    assert len(found) == 1
+    assert found[0].startswith("STRIPE_SECRET_KEY_FILE names a file")
+    assert named in found[0]
+
+
+def test_a_secret_and_its_file_are_one_too_many(tmp_path: Path) -> None:
+    both = {**SECRETS, "MANA_SERVICE_KEY_FILE": file_with(tmp_path / "key", b"another-secret")}
+    assert problems(both) == ["MANA_SERVICE_KEY and MANA_SERVICE_KEY_FILE are both set; set one of them"]
+    empty = read_settings({**both, "MANA_SERVICE_KEY": ""})
+    assert empty.service_keys == ("another-secret",)
+
+
+def test_an_empty_file_is_a_missing_secret(tmp_path: Path) -> None:
+    nothing = {**SECRETS, "MANA_SERVICE_KEY": "", "MANA_SERVICE_KEY_FILE": file_with(tmp_path / "k", b"\n")}
+    assert problems(nothing) == ["MANA_SERVICE_KEY is missing"]
 
 
 def test_all_problems_are_named_at_once() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 import urllib.error
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from devkit.waiting import wait_until
+from domain.telemetry.sharing import masters_directory
 from tests.support.process import WebProcess, running_process
 
 FRONTS = 2
@@ -29,7 +31,9 @@ def fronts(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[WebPro
         "REDIS_URL": redis_url,
         "WEB_PROCESSES": str(FRONTS),
     }
-    with running_process(environment, tmp_path / "web.log") as process:
+    metrics_home = tmp_path / "tmp"
+    metrics_home.mkdir()
+    with running_process({**environment, "TMPDIR": str(metrics_home)}, tmp_path / "web.log") as process:
         assert wait_until(lambda: len(children(process)) == FRONTS, SECONDS)
         yield process
 
@@ -109,3 +113,19 @@ def test_they_end_when_the_master_is_killed(fronts: WebProcess) -> None:
     serving = children(fronts)
     fronts.kill()
     assert wait_until(lambda: not [pid for pid in serving if Path(f"/proc/{pid}").exists()], SECONDS)
+
+
+def test_what_a_killed_master_left_is_removed_by_the_next_and_a_living_ones_is_not(
+    fronts: WebProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "tmp"))
+    (of_the_fronts,) = (tmp_path / "tmp").iterdir()
+    with masters_directory() as (directory, _lock):
+        assert of_the_fronts.exists()
+    assert not Path(directory).exists()
+    serving = children(fronts)
+    fronts.kill()
+    assert wait_until(lambda: not [pid for pid in serving if Path(f"/proc/{pid}").exists()], SECONDS)
+    assert of_the_fronts.exists()
+    with masters_directory():
+        assert not of_the_fronts.exists()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from devkit import ports
 from domain.telemetry.sharing import environment_of_child, forget_gauges
 from tests.support.client import SERVICE_KEY
 from tests.support.crew import Crew, eventually
-from tests.support.process import WebProcess
+from tests.support.process import WebProcess, running_process
 from tests.support.scraped import Sample, fetched, total
 from tests.support.service import environment
 
@@ -89,6 +90,32 @@ def test_gauges_are_those_of_living_processes(fronts: list[WebProcess], tmp_path
     assert connections() == before / 2
     other.start()
     eventually(lambda: connections() == before, "sampled", 5)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_front_with_a_port_for_metrics_shows_them_there_alone_and_all_of_its_processes(
+    database_url: str, redis_url: str, tmp_path: Path, processes: int
+) -> None:
+    port = ports.choose()
+    variables = environment(database_url=database_url, redis_url=redis_url, auth_url="http://127.0.0.1:9")
+    several = {"WEB_METRICS_PORT": str(port), "WEB_PROCESSES": str(processes)}
+    page = f"http://127.0.0.1:{port}/metrics"
+    with running_process({**variables, **several}, tmp_path / "web.log") as front:
+        grant(front, 1)
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            fetched(f"{front.url}/metrics")
+        assert total(fetched(page), "mana_http_request_seconds_count", GRANT) == 1
+        assert total(fetched(page), "mana_database_up") == 1
+        eventually(
+            lambda: total(fetched(page), "mana_connections_max", {"pool": "hot"}) == 6 * processes,
+            "sampled",
+            15,
+        )
+        if processes == 2:
+            os.kill(front.pid, signal.SIGHUP)
+            eventually(lambda: front.log.read_text().count("web_starts") == 4, "replaced", 30)
+            assert total(fetched(page), "mana_http_request_seconds_count", GRANT) == 1
+        assert front.stop() == 0
 
 
 @pytest.mark.parametrize("processes", [1, 2])

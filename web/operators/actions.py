@@ -12,7 +12,7 @@ from msgspec import Meta
 from sqlalchemy import Connection
 
 from domain import idempotency
-from domain.errors import IdempotencyKeyReused, ReasonMissing, Refusal
+from domain.errors import AnswerForgotten, IdempotencyKeyReused, ReasonMissing, Refusal
 from domain.logins import Role
 from domain.operators.acting import Command, Done, Preview, perform, preview
 from domain.operators.audit import NO_REASON, REASON_CHARACTERS_MAX, Operator
@@ -139,7 +139,7 @@ def add_action(
     act.__name__, act.__doc__ = command_of.__name__, words
     look.__name__ = f"preview_{command_of.__name__}"
     look.__doc__ = f"What would this do? {words}  Nothing is changed, and nothing audited."
-    all_refusals = (*refusals, ReasonMissing, IdempotencyKeyReused)
+    all_refusals = (*refusals, ReasonMissing, AnswerForgotten, IdempotencyKeyReused)
     routes.add("POST", path, body=body, answer=DoneAnswer, refusals=all_refusals)(act)
     missing = tuple(kind for kind in refusals if kind.code.endswith("_not_found"))
     routes.add("POST", f"{path}/preview", body=preview_body, answer=PreviewAnswer, refusals=missing)(look)

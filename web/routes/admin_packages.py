@@ -10,7 +10,13 @@ from msgspec import Meta
 from sqlalchemy import Connection
 
 from domain import packages
-from domain.errors import IdempotencyKeyReused, PackageNotFound, PackageSold, StripePriceTaken
+from domain.errors import (
+    AnswerForgotten,
+    IdempotencyKeyReused,
+    PackageNotFound,
+    PackageSold,
+    StripePriceTaken,
+)
 from domain.idempotency import Answer
 from domain.operators import shelving
 from domain.packages import (
@@ -76,7 +82,7 @@ async def every_package(call: Call) -> list[PackageAnswer]:
     body=NewPackageBody,
     answer=PackageAnswer,
     status=201,
-    refusals=(StripePriceTaken, IdempotencyKeyReused),
+    refusals=(StripePriceTaken, AnswerForgotten, IdempotencyKeyReused),
     queries=WHY,
 )
 async def create(call: Call) -> Answer:

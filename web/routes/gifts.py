@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 
 from domain import gifts
 from domain.errors import (
+    AnswerForgotten,
     BalanceTooLarge,
     GiftAlreadyClaimed,
     GiftCodeNotFound,
@@ -74,7 +75,7 @@ async def look_up(call: Call) -> FoundGiftAnswer:
     body=CreateGiftBody,
     answer=GiftAnswer,
     status=201,
-    refusals=(InsufficientForGift, IdempotencyKeyReused),
+    refusals=(InsufficientForGift, AnswerForgotten, IdempotencyKeyReused),
 )
 async def create(call: Call) -> Answer:
     """Make a gift: the caller pays for it now.
@@ -104,6 +105,7 @@ async def create(call: Call) -> Answer:
         GiftAlreadyClaimed,
         GiftReservedForAnother,
         BalanceTooLarge,
+        AnswerForgotten,
         IdempotencyKeyReused,
     ),
     is_throttled=True,

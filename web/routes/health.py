@@ -45,7 +45,12 @@ async def ready(call: Call) -> web.Response:
 
 @routes.add("GET", "/metrics", answer=str)
 async def metrics(call: Call) -> web.Response:
-    """What the front counts and how the service is, in Prometheus' text format (docs/metrics.md)."""
+    """What the front counts and how the service is, in Prometheus' text format (docs/metrics.md).
+
+    404 where WEB_METRICS_PORT gives it a port of its own.
+    """
+    if call.services.settings.telemetry.web_metrics_port:
+        raise web.HTTPNotFound
     page = await call.request.app[scrape_key].page()
     return web.Response(body=page, headers={"Content-Type": CONTENT_TYPE})
 

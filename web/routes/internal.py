@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from domain import erasure, jobs, ledger, reservations, spending
 from domain.amounts import wire_amount
 from domain.errors import (
+    AnswerForgotten,
     BalanceNotFound,
     BalanceTooLarge,
     IdempotencyKeyReused,
@@ -180,7 +181,7 @@ async def refund(call: Call) -> web.Response:
     "/credits/grant",
     body=GrantBody,
     answer=GrantAnswer,
-    refusals=(BalanceTooLarge, IdempotencyKeyReused),
+    refusals=(BalanceTooLarge, AnswerForgotten, IdempotencyKeyReused),
 )
 async def grant(call: Call) -> Answer:
     """Give a reward, once for a person and a reference."""
@@ -220,7 +221,7 @@ async def init(call: Call) -> BalanceRowAnswer:
     "/credits/reserve",
     body=ReserveBody,
     answer=ReserveAnswer,
-    refusals=(InsufficientCredits, BalanceNotFound, IdempotencyKeyReused),
+    refusals=(InsufficientCredits, BalanceNotFound, AnswerForgotten, IdempotencyKeyReused),
 )
 async def reserve(call: Call) -> Answer:
     """Set credits aside for an operation whose end is not known yet."""
@@ -252,7 +253,13 @@ async def reserve(call: Call) -> Answer:
     "/credits/commit",
     body=CommitBody,
     answer=CommitAnswer,
-    refusals=(ReservationNotFound, ReservationNotOpen, ReservationExpired, IdempotencyKeyReused),
+    refusals=(
+        ReservationNotFound,
+        ReservationNotOpen,
+        ReservationExpired,
+        AnswerForgotten,
+        IdempotencyKeyReused,
+    ),
 )
 async def commit(call: Call) -> Answer:
     """Spend what was set aside."""
@@ -276,7 +283,13 @@ async def commit(call: Call) -> Answer:
     "/credits/refund-reservation",
     body=RefundReservationBody,
     answer=RefundReservationAnswer,
-    refusals=(ReservationNotFound, ReservationNotOpen, ReservationExpired, IdempotencyKeyReused),
+    refusals=(
+        ReservationNotFound,
+        ReservationNotOpen,
+        ReservationExpired,
+        AnswerForgotten,
+        IdempotencyKeyReused,
+    ),
 )
 async def refund_reservation(call: Call) -> Answer:
     """Put back what was set aside."""

@@ -9,7 +9,7 @@ from aiohttp import web
 from sqlalchemy import Connection
 
 from domain import gifts, idempotency, jobs
-from domain.errors import BalanceTooLarge, IdempotencyKeyReused
+from domain.errors import AnswerForgotten, BalanceTooLarge, IdempotencyKeyReused
 from domain.idempotency import Key
 from web.answers import PendingAnswer
 from web.bodies import idempotency_key
@@ -25,7 +25,7 @@ routes = Routes("/api/v1/internal/gifts", Access.SERVICE, "Internal")
     "/redeem-pending",
     body=RedeemPendingBody,
     answer=RedeemedPendingAnswer,
-    refusals=(BalanceTooLarge, IdempotencyKeyReused),
+    refusals=(BalanceTooLarge, AnswerForgotten, IdempotencyKeyReused),
     further={202: PendingAnswer},
 )
 async def redeem_pending(call: Call) -> web.Response:

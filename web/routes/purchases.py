@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from domain import buying, purchases
 from domain.errors import (
+    AnswerForgotten,
     IdempotencyKeyReused,
     PackageNotFound,
     PaymentsNotConfigured,
@@ -85,7 +86,7 @@ class PurchaseAnswer(Answer):
     "/purchase",
     body=PurchaseBody,
     answer=BoughtAnswer,
-    refusals=(PackageNotFound, PaymentsNotConfigured, PurchaseLapsed, IdempotencyKeyReused),
+    refusals=(PackageNotFound, PaymentsNotConfigured, PurchaseLapsed, AnswerForgotten, IdempotencyKeyReused),
 )
 async def buy(call: Call) -> BoughtAnswer:
     """Begin to buy a package.  The credits come when Stripe says that it is paid."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from sqlalchemy import Connection
 
 from domain.errors import (
+    AnswerForgotten,
     BalanceNotFound,
     IdempotencyKeyReused,
     InsufficientCredits,
@@ -54,6 +55,7 @@ async def status(call: Call) -> SyncStatusAnswer:
         SyncAlreadyGifted,
         InsufficientCredits,
         BalanceNotFound,
+        AnswerForgotten,
         IdempotencyKeyReused,
     ),
 )

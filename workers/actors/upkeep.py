@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from domain import ledger_checks, upkeep
+from domain import idempotency, ledger_checks, upkeep
+from domain.idempotency import ForgetOldAnswers, Forgotten
 from domain.jobs import Handler, Outside, Steps
 from domain.ledger_checks import CheckLedger
 from domain.upkeep import PruneOldRows, ReleaseExpiredReservations, Swept
@@ -14,6 +15,7 @@ def handlers(parts: Parts) -> list[Handler]:
     return [
         Steps(ReleaseExpiredReservations, Swept(), upkeep.release_expired),
         Steps(PruneOldRows, Swept(), upkeep.prune),
+        Steps(ForgetOldAnswers, Forgotten(), idempotency.forget),
         Outside(
             CheckLedger,
             read=lambda _connection, job, _now: job,

@@ -1,0 +1,1 @@
+"""What docs/production.md promises, on real parts: a pooler, systemd's and Kubernetes' files, a restore."""
