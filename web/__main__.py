@@ -23,6 +23,7 @@ from processes.master import BACKLOG, Program, Wishes, listening_sockets, run_ch
 from web.app import make_app
 from web.frame import frame_key
 from web.scrape import metrics_app, scrape_key
+from web.server import Runner
 
 SHUTDOWN_SECONDS = 20.0
 """How long requests under way may take to end after a signal."""
@@ -73,7 +74,7 @@ async def _serve(settings: Settings) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     app = make_app(settings)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
+    runner = Runner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     beside: web.AppRunner | None = None
     try:
         await runner.setup()
@@ -112,7 +113,7 @@ async def _serve_metrics(
     return runner
 
 
-async def _take_leave(app: web.Application, runner: web.AppRunner, site: web.BaseSite) -> None:
+async def _take_leave(app: web.Application, runner: Runner, site: web.BaseSite) -> None:
     """Accept nobody any more, and let connections end by themselves, each with its next answer."""
     app[frame_key].is_last = True
     await site.stop()

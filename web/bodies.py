@@ -361,9 +361,13 @@ def query_number(request: web.Request, name: str, default: int, *, low: int, hig
 
 def idempotency_key(request: web.Request, in_body: str | None) -> str | None:
     """The caller's key: from the body, else from the header `Idempotency-Key`.  Raises BadRequest."""
-    key = in_body if in_body is not None else request.headers.get("Idempotency-Key")
+    key = in_body
     if key is None:
-        return None
+        key = request.headers.get("Idempotency-Key")
+        if key is None:
+            return None
+        if len(request.headers.getall("Idempotency-Key")) > 1:
+            raise bad_field("idempotencyKey", "must be sent once")
     if not 1 <= len(key) <= 255 or NUL in key or not key.isprintable():
         raise bad_field("idempotencyKey", "must be 1 to 255 printable characters")
     return key

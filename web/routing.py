@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -49,6 +50,9 @@ class Services:
 
 
 services_key: Final = web.AppKey("services", Services)
+
+BODY_SECONDS_MAX: Final = 30.0
+"""How long a body may take to arrive: the largest one at a third of a megabit a second."""
 
 
 @dataclass(slots=True)
@@ -178,11 +182,11 @@ def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[w
         services = request.app[services_key]
         caller = NOBODY
         if access is Access.SERVICE:
-            if not services.service_keys.accepts(request.headers.get("X-Service-Key")):
+            if not services.service_keys.accepts(_credential(request, "X-Service-Key")):
                 raise WrongServiceKey
             count_call_of_app(request.headers)
         elif access is not Access.OPEN:
-            authorization = request.headers.get("Authorization")
+            authorization = _credential(request, "Authorization")
             remembered = services.tokens.remembered(authorization or "")
             caller = remembered or await services.tokens.verify(authorization)
             request[user_id_key] = caller.user_id
@@ -199,18 +203,35 @@ def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[w
     return handle
 
 
+def _credential(request: web.Request, name: str) -> str | None:
+    """The header's value; none where there are several, of which a proxy before us may have read another one."""
+    values = request.headers.getall(name, ())
+    return values[0] if len(values) == 1 else None
+
+
 async def read_bytes(request: web.Request, most: int) -> bytes:
-    """The body, bounded.  Raises HTTPRequestEntityTooLarge, UnreadableBody."""
+    """The body, bounded in size and time.  Raises HTTPRequestEntityTooLarge, UnreadableBody."""
     if request.content_length is not None and request.content_length > most:
         raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=request.content_length)
     try:
-        raw = await request.read()
+        if request.content.is_eof():  # it came with the headers: no timer is needed
+            raw = await request.read()
+        else:
+            async with asyncio.timeout(BODY_SECONDS_MAX):
+                raw = await request.read()
     except (web.RequestPayloadError, PayloadEncodingError) as error:
-        message = "must be encoded as Content-Encoding and Transfer-Encoding say"
-        raise UnreadableBody([{"field": "body", "message": message}]) from error
+        raise _unreadable("must be encoded as Content-Encoding and Transfer-Encoding say") from error
+    except TimeoutError:
+        raise _unreadable(f"must arrive within {BODY_SECONDS_MAX:.0f} seconds") from None
+    except ConnectionError:  # the caller is gone: nobody reads this
+        raise _unreadable("broke off") from None
     if len(raw) > most:
         raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=len(raw))
     return raw
+
+
+def _unreadable(message: str) -> UnreadableBody:
+    return UnreadableBody([{"field": "body", "message": message}])
 
 
 def json_response(answer: object, *, status: int = 200) -> web.Response:

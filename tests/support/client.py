@@ -7,7 +7,7 @@ from decimal import Decimal
 from typing import Any
 
 import aiohttp
-from multidict import CIMultiDictProxy
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from simulators.auth import AuthSimulator
@@ -72,7 +72,8 @@ class Client:
     ) -> Reply:
         """Send `body` as JSON, or `raw` as it is.  The path goes out as it is written."""
         data = raw if body is None else json.dumps(body).encode()
-        sent = {"Content-Type": "application/json", **(headers or {})}
+        sent = CIMultiDict(headers or {})
+        sent.setdefault("Content-Type", "application/json")
         url = URL(self.url + path, encoded=True)
         async with self.session.request(method, url, data=data, headers=sent) as response:
             return Reply(response.status, response.headers, await response.read())

@@ -217,6 +217,8 @@ async def test_no_credential_of_the_api_opens_a_page_of_operators(house: House) 
     [
         [("X-Service-Key", ""), ("X-Service-Key", SERVICE_KEY)],
         [("X-Service-Key", "wrong"), ("X-Service-Key", SERVICE_KEY)],
+        [("X-Service-Key", SERVICE_KEY), ("X-Service-Key", "wrong")],
+        [("X-Service-Key", SERVICE_KEY), ("X-Service-Key", SERVICE_KEY)],
         [("X-Service-Key", f"wrong, {SERVICE_KEY}")],
         [("X-Service-Key", f"{SERVICE_KEY},{SERVICE_KEY}")],
         [("X-Service-Key", f'"{SERVICE_KEY}"')],
@@ -237,6 +239,14 @@ async def test_a_service_key_counts_in_its_own_header_alone(
     for name in ("X-Service-Key", "serviceKey", "key"):
         async with service.session.get(url, params={name: SERVICE_KEY}) as answer:
             assert answer.status == 401
+
+
+async def test_of_two_tokens_neither_counts(service: Service) -> None:
+    good = service.as_user("anna")["Authorization"]
+    for pair in ((good, "Bearer garbage"), ("Bearer garbage", good), (good, good)):
+        headers = CIMultiDict([("Authorization", one) for one in pair])
+        async with service.session.get(f"{service.url}/api/v1/credits/balance", headers=headers) as answer:
+            assert (answer.status, (await answer.json())["message"]) == (401, NO_TOKEN)
 
 
 def of_access(access: Access, parts: Mapping[str, str]) -> list[Request]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from multidict import CIMultiDict
 
 from tests.support.client import INTERNAL, SERVICE_KEY, USER, Headers, Reply
 from tests.support.service import Service
@@ -260,6 +261,17 @@ async def test_a_malformed_key_in_the_header_is_400_and_named(service: Service, 
         assert [detail["field"] for detail in details] == ["idempotencyKey"]
     else:  # HTTP strips the spaces around a value
         assert reply.status == 400
+
+
+async def test_of_two_keys_in_headers_neither_is_chosen(service: Service) -> None:
+    await _rich(service, "anna")
+    headers = CIMultiDict(
+        [*service.as_user("anna").items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
+    )
+    body = {"amount": 1, "appId": "chat", "description": "x"}
+    reply = await service.call("POST", f"{USER}/use", body, headers=headers)
+    assert [one["field"] for one in reply.refused(400, "Invalid request")["details"]] == ["idempotencyKey"]
+    assert await service.figures("anna") == (100, 100, 0)
 
 
 @pytest.mark.parametrize("key", ["x" * 255, "ü", "with space", "a/b?c=%00", "🎁", "{}'\"\\"])

@@ -291,6 +291,32 @@ async def test_nul_and_bytes_that_are_no_text_are_taken_for_nothing(browser: Bro
         assert answer.status == 200, path
 
 
+@pytest.mark.parametrize(
+    ("content_type", "raw"),
+    [
+        (
+            "multipart/form-data; boundary=x",
+            b'--x\r\nContent-Disposition: form-data; name="name"\r\n\r\nanna',
+        ),
+        ("multipart/form-data", b"--x\r\n"),
+        ("application/x-www-form-urlencoded; charset=nonsense", b"name=anna&password=x"),
+        ("application/x-www-form-urlencoded; charset=utf-16", b"name=anna&password=x"),
+        ("application/x-www-form-urlencoded; charset=rot13", b"name=anna&password=x"),
+        ("application/x-www-form-urlencoded", b"\xff=\xfe"),
+        ("application/x-www-form-urlencoded", b"name=%ff&password=%fe"),
+        ("application/x-www-form-urlencoded", b"a&" * 5000),
+        ("text/plain", b"name=anna&password=x"),
+        ("nonsense", b""),
+    ],
+)
+async def test_a_form_that_no_page_of_ours_sends_is_nobodys_and_no_defect(
+    browser: Browser, content_type: str, raw: bytes
+) -> None:
+    url, headers = browser.service.url + "/ops/sign-in", {"Content-Type": content_type}
+    async with browser.session.post(url, data=raw, headers=headers, allow_redirects=False) as answer:
+        assert answer.status in (400, 401), await answer.text()
+
+
 async def test_without_workers_the_overview_says_so(browser: Browser) -> None:
     await browser.sign_in()
     _, body = await browser.get("/ops")

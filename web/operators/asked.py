@@ -32,6 +32,11 @@ class Asked:
             return None
         return UNFIT.sub("", value)[:TEXT_CHARACTERS_MAX].strip() or None
 
+    def as_typed(self, name: str) -> str:
+        """A text, whole: a password may begin with a space, a token is long."""
+        value = self._given.get(name, "")
+        return value if isinstance(value, str) else ""
+
     def needed(self, name: str) -> str:
         """A text that must be there."""
         value = self.text(name)

@@ -34,12 +34,12 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     check_same_origin(request)
     asked = await read_form(request)
     wanted = safe_next(asked.text("next"))
-    token = await _raw(request, "token")
+    is_by_token = bool(asked.as_typed("token"))
     try:
-        signed_in = await _signed_in(request, token)
+        signed_in = await _signed_in(request, asked)
     except SignInRefused:
-        refused = "This token signs nobody in" if token else "Name or password is wrong"
-        return _page(wanted, refused=refused, by_token=bool(token), status=401)
+        refused = "This token signs nobody in" if is_by_token else "Name or password is wrong"
+        return _page(wanted, refused=refused, by_token=is_by_token, status=401)
     except TooManyRequests as error:
         minutes = max(1, round(error.retry_after_seconds / 60))
         response = _page(wanted, refused=f"Too many tries. Try again in {minutes} min", status=429)
@@ -59,18 +59,11 @@ async def sign_out(visit: Visit) -> web.StreamResponse:
     return response
 
 
-async def _signed_in(request: web.Request, token: str) -> SignedIn:
+async def _signed_in(request: web.Request, asked: Asked) -> SignedIn:
     sessions = request.app[sessions_key]
-    if token:
+    if token := asked.as_typed("token"):
         return await sessions.sign_in_with_token(request, token)
-    name, password = await _raw(request, "name"), await _raw(request, "password")
-    return await sessions.sign_in(request, name.strip(), password)
-
-
-async def _raw(request: web.Request, name: str) -> str:
-    """A field as it was typed: a password may begin with a space, a token is long."""
-    value = (await request.post()).get(name, "")
-    return value if isinstance(value, str) else ""
+    return await sessions.sign_in(request, asked.as_typed("name").strip(), asked.as_typed("password"))
 
 
 def _page(
