@@ -88,7 +88,7 @@ def _session_options(statement_timeout_seconds: int, lock_timeout_seconds: int =
         f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
         # A client whose machine vanished is noticed within 25 s, and gives up its locks, not after two hours.
         " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
-        " -c timezone=UTC"
+        " -c timezone=UTC -c client_encoding=UTF8"
     )
 
 

@@ -12,7 +12,7 @@ import msgspec
 from msgspec import Meta
 
 from domain.amounts import wire_amount
-from domain.ledger import Balance, Entry, Metadata
+from domain.ledger import Balance, Entry, Figures, Metadata
 from domain.packages import Package
 
 encoder: Final = msgspec.json.Encoder(decimal_format="number")
@@ -49,8 +49,8 @@ class BalanceAnswer(Answer):
     total_spent: Amount
 
     @classmethod
-    def of(cls, balance: Balance) -> BalanceAnswer:
-        """From the ledger's balance."""
+    def of(cls, balance: Figures) -> BalanceAnswer:
+        """From the ledger's figures."""
         return cls(
             balance=wire_amount(balance.balance),
             total_earned=wire_amount(balance.total_earned),

@@ -28,7 +28,7 @@ from domain.database import (
     make_pooled_engine,
     transaction,
 )
-from domain.ledger import Balance, Outcome, Posting
+from domain.ledger import Figures, Outcome, Posting
 from domain.nudge import Nudge
 from domain.settings import Settings
 from domain.telemetry import traces
@@ -117,7 +117,7 @@ class Bridge:
             whose=lambda posting: posting.user_id,
             share_max=PERSONS_SHARE_MAX,
         )
-        self.balances: Batches[str, Balance] = Batches(
+        self.balances: Batches[str, Figures] = Batches(
             "balances",
             self._read_balances,
             batch_max=READS_PER_BATCH_MAX,
@@ -208,10 +208,10 @@ class Bridge:
         finally:
             self._lists_waiting -= 1
 
-    async def _read_balances(self, user_ids: Sequence[str]) -> Sequence[Balance]:
+    async def _read_balances(self, user_ids: Sequence[str]) -> Sequence[Figures]:
         try:
             async with self._pool.connection() as connection:
-                found = await ledger.balances_of_async(connection, user_ids)
+                found = await ledger.figures_of_async(connection, user_ids)
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise Outage(type(error).__name__) from error
         return [found[user_id] for user_id in user_ids]

@@ -18,6 +18,7 @@ from web.auth import NotAuthenticated
 from web.defects import tell_defect
 from web.errors import DEFECT, wrong_of
 from web.metrics import calling_app
+from web.sending import SERVER, JsonAnswer, takes_one_piece
 
 log: Final = structlog.get_logger()
 
@@ -65,9 +66,7 @@ class Frame:
             else:
                 response = await _answer(request, handler, route)
             if not response.prepared:
-                self.add_headers(request, response, route)
-                if self.is_last:
-                    response.force_close()
+                response = self._finished(request, response, route)
             seconds = time.perf_counter() - started
             known = request.method, response.status
             histogram = times.get(known)
@@ -87,14 +86,28 @@ class Frame:
 
     def add_headers(self, request: web.Request, response: web.StreamResponse, route: str) -> None:
         """Add what every answer has; a handler that sends piece by piece calls it before the first piece."""
-        headers = response.headers
+        response.headers.update(self._headers_of(request, route))
+        response.headers["Server"] = SERVER
+
+    def _headers_of(self, request: web.Request, route: str) -> list[tuple[str, str]]:
+        headers = [("Vary", "Origin"), ("X-Request-Id", request_id(request))]
         if route not in self._private:
+            headers.append(("Access-Control-Allow-Credentials", "true"))
             origin = request.headers.get("Origin")
             if origin is not None and origin in self._origins:
-                headers["Access-Control-Allow-Origin"] = origin
-            headers["Access-Control-Allow-Credentials"] = "true"
-        headers["Vary"] = "Origin"
-        headers["X-Request-Id"] = request_id(request)
+                headers.append(("Access-Control-Allow-Origin", origin))
+        return headers
+
+    def _finished(self, request: web.Request, response: web.StreamResponse, route: str) -> web.StreamResponse:
+        """The response as it is sent."""
+        if isinstance(response, JsonAnswer):
+            if takes_one_piece(request) and not self.is_last:
+                return response.quickly(self._headers_of(request, route))
+            response = response.as_usual()
+        self.add_headers(request, response, route)
+        if self.is_last:
+            response.force_close()
+        return response
 
 
 frame_key: Final = web.AppKey("frame", Frame)
@@ -170,7 +183,7 @@ def _who(request: web.Request, route: str) -> dict[str, str | None]:
 
 def request_id(request: web.Request) -> str:
     """The caller's `X-Request-Id` when it is a short printable one, else a new one."""
-    known: str | None = request.get(request_id_key)
+    known: str | None = request[request_id_key] if request_id_key in request else None  # noqa: SIM401 - slow
     if known is None:
         given = request.headers.get("X-Request-Id", "")
         is_usable = 0 < len(given) <= REQUEST_ID_CHARACTERS_MAX and given.isascii() and given.isprintable()

@@ -24,6 +24,7 @@ from web.frame import Frame, user_id_key
 from web.job_waiter import JobWaiter
 from web.metrics import count_call_of_app
 from web.outside import Outside
+from web.sending import JsonAnswer
 from web.throttle import Throttle
 
 
@@ -198,7 +199,7 @@ def aiohttp_handler(operation: Operation) -> Callable[[web.Request], Awaitable[w
         answer = await handler(Call(request, services, caller, body))
         if isinstance(answer, web.StreamResponse):
             return answer
-        return json_response(answer, status=status)
+        return JsonAnswer(encoder.encode(answer), status)
 
     return handle
 
@@ -214,8 +215,8 @@ async def read_bytes(request: web.Request, most: int) -> bytes:
     if request.content_length is not None and request.content_length > most:
         raise web.HTTPRequestEntityTooLarge(max_size=most, actual_size=request.content_length)
     try:
-        if request.content.is_eof():  # it came with the headers: no timer is needed
-            raw = await request.read()
+        if request.content.is_eof():  # it came with the head: no timer is needed, and nothing to wait for
+            raw = request.content.read_nowait()
         else:
             async with asyncio.timeout(BODY_SECONDS_MAX):
                 raw = await request.read()

@@ -3,10 +3,11 @@
 from domain.ledger.post import accepted, post, post_async
 from domain.ledger.read import (
     Balance,
+    Figures,
     balance_of,
-    balances_of_async,
     count_entries,
     entries_of,
+    figures_of_async,
     find_posted_async,
     open_balance,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "CountsAs",
     "Entry",
     "EntryType",
+    "Figures",
     "Insufficient",
     "Metadata",
     "NoBalance",
@@ -39,9 +41,9 @@ __all__ = [
     "TooLarge",
     "accepted",
     "balance_of",
-    "balances_of_async",
     "count_entries",
     "entries_of",
+    "figures_of_async",
     "find_posted_async",
     "open_balance",
     "post",

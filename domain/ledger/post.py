@@ -25,6 +25,7 @@ from domain.ledger.types import (
     Replayed,
     TooLarge,
 )
+from domain.prepared import Prepared
 from domain.telemetry import traces
 
 POSTINGS_PER_CALL_MAX: Final = 1_000
@@ -37,8 +38,13 @@ POST_FUNCTION_SQL: Final = files("domain.ledger").joinpath("sql/post.sql").read_
 POST_FUNCTION_DIGEST: Final = hashlib.sha256(POST_FUNCTION_SQL.encode()).hexdigest()
 
 _CALL: Final[LiteralString] = "SELECT * FROM credits.post(%s::json, %s, %s)"
+_PREPARED: Final = Prepared("credits_post", "SELECT * FROM credits.post($1::json, $2, $3)")
+
+_BALANCE_MAX_TEXT: Final = str(BALANCE_MAX).encode()
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
+_figures: Final = msgspec.json.Decoder(list[Decimal | None])
+_whole_numbers: Final = msgspec.json.Decoder(list[int | None])
 
 
 class _First(msgspec.Struct):
@@ -52,13 +58,13 @@ _firsts: Final = msgspec.json.Decoder(list[_First], float_hook=Decimal)
 class _Row(NamedTuple):
     """What `credits.post` returns: one element a posting in each list."""
 
-    outcome: list[str]
-    balance_after: list[Decimal]
-    held_after: list[Decimal]
-    version: list[int]
-    total_earned: list[Decimal]
-    total_spent: list[Decimal]
-    same_as: list[int | None]
+    outcome: Sequence[str]
+    balance_after: Sequence[Any]  # figures are Decimal, and None for no_balance
+    held_after: Sequence[Any]
+    version: Sequence[Any]
+    total_earned: Sequence[Any]
+    total_spent: Sequence[Any]
+    same_as: Sequence[int | None]
     first_entries: str | None
 
 
@@ -85,19 +91,44 @@ async def post_async(
     """
     if not postings:
         return []
-    cursor = await connection.execute(_CALL, _parameters(postings, now), prepare=True)
-    row = await cursor.fetchone()
-    if row is None:
-        raise RuntimeError("credits.post returned no row")
-    return _outcomes(postings, _Row(*row), now)
+    parameters = (_encoded(postings), now.isoformat().encode(), _BALANCE_MAX_TEXT)
+    answer = await _PREPARED.ask(connection, parameters)
+    return _outcomes(postings, _row_of([answer.get_value(0, at) for at in range(answer.nfields)]), now)
 
 
 def _parameters(postings: Sequence[Posting], now: datetime) -> tuple[str, datetime, Decimal]:
+    return _encoded(postings).decode(), now, BALANCE_MAX
+
+
+def _encoded(postings: Sequence[Posting]) -> bytes:
     if len(postings) > POSTINGS_PER_CALL_MAX:
         raise ValueError(f"{len(postings)} postings in one call; the most is {POSTINGS_PER_CALL_MAX}")
     if any(posting.posting_key is not None and not posting.amount for posting in postings):
         raise ValueError("a posting key with an amount of zero: there is no entry to keep it")
-    return _encoder.encode(postings).decode(), now, BALANCE_MAX
+    return _encoder.encode(postings)
+
+
+def _row_of(values: Sequence[bytes | None]) -> _Row:
+    """The row as PostgreSQL writes it: arrays of words and numbers, and JSON."""
+    *arrays, first_entries = values
+    outcome, balance_after, held_after, version, total_earned, total_spent, same_as = map(_as_json, arrays)
+    return _Row(
+        outcome=outcome[1:-1].decode().split(","),
+        balance_after=_figures.decode(balance_after),
+        held_after=_figures.decode(held_after),
+        version=_whole_numbers.decode(version),
+        total_earned=_figures.decode(total_earned),
+        total_spent=_figures.decode(total_spent),
+        same_as=_whole_numbers.decode(same_as),
+        first_entries=None if first_entries is None else first_entries.decode(),
+    )
+
+
+def _as_json(array: bytes | None) -> bytes:
+    # `{1.500,NULL}` of PostgreSQL is `[1.500,null]` of JSON, which is read in a tenth of psycopg's time.
+    if array is None:
+        raise RuntimeError("credits.post returned no array")
+    return b"[" + array[1:-1].replace(b"NULL", b"null") + b"]"
 
 
 def _outcomes(postings: Sequence[Posting], row: _Row, now: datetime) -> list[Outcome]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, LiteralString
@@ -14,6 +14,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from domain.ledger.types import Entry, EntryType, Posted
+from domain.prepared import Prepared
 from domain.tables import balances, entries
 
 ENTRIES_PER_PAGE_MAX: Final = 500
@@ -44,9 +45,10 @@ _BALANCE_COLUMNS: Final = (
     balances.c.updated_at,
 )
 
-_READ_SQL: Final[LiteralString] = (
-    "SELECT user_id, balance, held, total_earned, total_spent, version, created_at, updated_at"
-    " FROM credits.balances WHERE user_id = ANY (%s)"
+_READ: Final = Prepared(
+    "balances_of",
+    "SELECT user_id, balance, total_earned, total_spent FROM credits.balances"
+    " WHERE user_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)))",
 )
 _OPEN_SQL: Final[LiteralString] = (
     "INSERT INTO credits.balances (user_id) SELECT unnest(%s::text[]) AS user_id ORDER BY user_id"
@@ -75,34 +77,35 @@ def open_balance(connection: Connection, user_id: str, *, now: datetime) -> Bala
     )
 
 
-async def balances_of_async(connection: AsyncConnection[Any], user_ids: Sequence[str]) -> dict[str, Balance]:
+class Figures(msgspec.Struct, frozen=True):
+    """What a balance says to its person, in credits."""
+
+    balance: Decimal
+    total_earned: Decimal
+    total_spent: Decimal
+
+
+async def figures_of_async(connection: AsyncConnection[Any], user_ids: Sequence[str]) -> dict[str, Figures]:
     """The balances of many people by user id; those never seen come into being with zeros.
 
     `connection` is in autocommit mode: the front's reads need no transaction.
     """
-    found = await _read(connection, user_ids)
+    wanted = set(user_ids)
+    found = await _read(connection, wanted)
     # More than once only for somebody who is being erased at this very moment.
-    while missing := [user_id for user_id in user_ids if user_id not in found]:
+    while missing := [user_id for user_id in wanted if user_id not in found]:
         await connection.execute(_OPEN_SQL, (missing,))
         found |= await _read(connection, missing)
     return found
 
 
-async def _read(connection: AsyncConnection[Any], user_ids: Sequence[str]) -> dict[str, Balance]:
-    cursor = await connection.execute(_READ_SQL, (list(user_ids),), prepare=True)
-    return {
-        row[0]: Balance(
-            user_id=row[0],
-            balance=row[1],
-            held=row[2],
-            total_earned=row[3],
-            total_spent=row[4],
-            version=row[5],
-            created_at=row[6],
-            updated_at=row[7],
-        )
-        for row in await cursor.fetchall()
-    }
+async def _read(connection: AsyncConnection[Any], user_ids: Iterable[str]) -> dict[str, Figures]:
+    rows = await _READ.ask(connection, (msgspec.json.encode(list(user_ids)),))
+    found: dict[str, Figures] = {}
+    for row in range(rows.ntuples):
+        user_id, *figures = [rows.get_value(row, column) or b"" for column in range(rows.nfields)]
+        found[user_id.decode()] = Figures(*[Decimal(figure.decode()) for figure in figures])
+    return found
 
 
 _ENTRY_COLUMNS: Final = tuple(

@@ -53,7 +53,7 @@ async def test_first_reads_at_once_make_one_balance_each_and_no_error(
     users = [f"user-{number}" for number in range(20)]
 
     async def read(pool_connection: AsyncConnection[object], order: list[str]) -> set[str]:
-        return set(await ledger.balances_of_async(pool_connection, order))
+        return set(await ledger.figures_of_async(pool_connection, order))
 
     async with make_async_pool(database_url, size=CALLERS) as pool:
 
