@@ -7,7 +7,6 @@ answer comes, the purchase stays pending, and reconciliation asks what became of
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
 from typing import Protocol, TypeVar
@@ -19,7 +18,7 @@ from sqlalchemy import Connection
 
 from domain import purchases
 from domain.payments import CustomerUnknown, Gateway, PaymentOrder, PreparedIntent, PreparedSession
-from domain.purchases import Wanted
+from domain.purchases import NewCustomer, Wanted
 
 T = TypeVar("T")
 
@@ -111,26 +110,24 @@ def _customer(
 
     First purchases at once make the same call with the same key, so that Stripe makes one customer.
     """
-    customer_id = in_transaction(lambda connection, _now: purchases.customer_of(connection, wanted.user_id))
-    made = None
-    if customer_id is None or customer_id == replaces:
-        made = gateway.create_customer(
-            user_id=wanted.user_id, email=wanted.email, key=_customer_key(wanted, replaces)
-        )
+
+    def find(connection: Connection, now: datetime) -> str | NewCustomer:
+        known = purchases.customer_of(connection, wanted.user_id)
+        if known is None or known == replaces:
+            return purchases.new_customer(connection, wanted, replaces=replaces, now=now)
+        purchases.assign_customer(connection, order.purchase_id, known)
+        return known
+
+    found = in_transaction(find)
+    if isinstance(found, str):
+        return found
+    made = gateway.create_customer(user_id=wanted.user_id, email=found.email, key=found.key)
 
     def keep(connection: Connection, now: datetime) -> str:
-        kept = customer_id or ""
-        if made is not None:
-            kept = purchases.keep_customer(
-                connection, wanted.user_id, made, email=wanted.email, replaces=replaces, now=now
-            )
+        kept = purchases.keep_customer(
+            connection, wanted.user_id, made, email=found.email, replaces=replaces, now=now
+        )
         purchases.assign_customer(connection, order.purchase_id, kept)
         return kept
 
     return in_transaction(keep)
-
-
-def _customer_key(wanted: Wanted, replaces: str | None) -> str:
-    # Hashed: a key may be 255 characters long, and Stripe asks for no personal data in it.
-    what = "\n".join((wanted.user_id, wanted.email or "", replaces or ""))
-    return f"customer:{hashlib.sha256(what.encode()).hexdigest()}"

@@ -17,6 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 
 from domain.errors import AnswerForgotten, IdempotencyKeyReused, Refusal
 from domain.jobs.kind import Job, Queue
+from domain.json_values import canonical
 from domain.tables import idempotent_answers
 
 Answer = dict[str, Any]
@@ -30,8 +31,6 @@ KEYS_PER_CALL_MAX: Final = 5_000
 
 FORGOTTEN: Final = "null"
 """The text of a forgotten answer's JSON; a route's answer is an object."""
-
-_encoder: Final = msgspec.json.Encoder(decimal_format="number", order="sorted")
 
 
 class Key(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,7 +52,7 @@ def once(
     """
     if key is None:
         return work()
-    digest = hashlib.sha256(_encoder.encode(request)).hexdigest()
+    digest = hashlib.sha256(canonical(request)).hexdigest()
     claimed = connection.execute(
         insert(idempotent_answers)
         .values(

@@ -5,6 +5,7 @@ What Stripe tells of a purchase is the business of domain.settling, the way to S
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from domain import idempotency, packages
-from domain.errors import PurchaseLapsed, PurchaseNotFound
+from domain.errors import AnswerForgotten, PurchaseLapsed, PurchaseNotFound
 from domain.idempotency import Key
 from domain.ids import new_id
 from domain.payments import PaymentOrder, PreparedIntent, PreparedSession
@@ -30,6 +31,7 @@ PREPARED_WITHIN: Final = timedelta(hours=23)
 PURCHASES_PER_PAGE_MAX: Final = 500
 
 _OPERATION: Final = "purchase"
+_NEW_CUSTOMER: Final = "new-customer"
 
 
 class Purchase(msgspec.Struct, frozen=True, kw_only=True):
@@ -172,6 +174,29 @@ def customer_of(connection: Connection, user_id: str) -> str | None:
     query = select(stripe_customers.c.stripe_customer_id).where(stripe_customers.c.user_id == user_id)
     found: str | None = connection.execute(query).scalar_one_or_none()
     return found
+
+
+class NewCustomer(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer that is to be made at Stripe, with this address, under this key."""
+
+    email: str | None
+    key: str
+
+
+def new_customer(
+    connection: Connection, wanted: Wanted, *, replaces: str | None, now: datetime
+) -> NewCustomer:
+    """What the person's customer is made with: what the first of requests at once says.
+
+    Their tokens may have different addresses, and Stripe takes a key again only with the same parameters.
+    `replaces` is a customer that Stripe does not know any more.
+    """
+    key = Key(user_id=wanted.user_id, operation=_NEW_CUSTOMER, key=replaces or "first")
+    first: idempotency.Answer = {"email": wanted.email, "key": f"customer:{new_id(now)}"}
+    # Once forgotten here it is long forgotten by Stripe, too, and nobody else is at it any more.
+    with suppress(AnswerForgotten):
+        first = idempotency.once(connection, key, None, lambda: first, now=now)
+    return NewCustomer(**first)
 
 
 def keep_customer(

@@ -13,11 +13,14 @@ from typing import Any, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, Row, select, update
+import structlog
+from sqlalchemy import Connection, Row, select, tuple_, update
 
 from domain import ledger
 from domain.errors import ReservationExpired, ReservationNotFound, ReservationNotOpen
 from domain.ids import new_id
+from domain.isolating import in_parts
+from domain.jobs.failing import describe
 from domain.ledger import CountsAs, Entry, EntryType, Posted, Posting
 from domain.tables import reservations
 
@@ -29,6 +32,8 @@ LIFETIME_MAX: Final = timedelta(days=30)
 
 EXPIRED_PER_CALL_MAX: Final = 500
 """How many expired reservations one transaction releases: few enough to hold their locks briefly."""
+
+log: Final = structlog.get_logger(__name__)
 
 
 class Reserved(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,21 +119,43 @@ def owner(connection: Connection, reservation_id: UUID) -> str:
     return user_id
 
 
-def release_expired(connection: Connection, *, now: datetime) -> int:
-    """Release reservations whose time is over, EXPIRED_PER_CALL_MAX at most; how many there were.
+class Released(msgspec.Struct, frozen=True, kw_only=True):
+    """How far a sweep is: what it released, what it passed over, and the last one that it looked at."""
 
-    One that somebody commits or refunds at this moment is left to them.
+    count: int = 0
+    passed_over: int = 0
+    after: tuple[datetime, UUID] | None = None
+
+
+def release_expired(connection: Connection, done: Released, *, now: datetime) -> tuple[Released, bool]:
+    """Look at reservations whose time is over, EXPIRED_PER_CALL_MAX at most, and release them; whether more wait.
+
+    One that somebody commits or refunds at this moment is left to them.  One that does not fit its person's balance
+    (somebody wrote past the ledger) keeps no other from being released: it is passed over, told of in the log and
+    for as long as it stays in `mana_reservations_overdue`, and tried again by the next sweep.
     """
-    due = connection.execute(
-        select(reservations)
-        .where(reservations.c.status == "reserved", reservations.c.expires_at <= now)
-        .order_by(reservations.c.expires_at)
-        .limit(EXPIRED_PER_CALL_MAX)
-        .with_for_update(skip_locked=True)
-    ).all()
-    if due:
-        _release(connection, due, now, is_expired=True)
-    return len(due)
+    by_age = (reservations.c.expires_at, reservations.c.id)
+    query = select(reservations).where(reservations.c.status == "reserved", reservations.c.expires_at <= now)
+    if done.after is not None:
+        query = query.where(tuple_(*by_age) > tuple_(*done.after))
+    query = query.order_by(*by_age).limit(EXPIRED_PER_CALL_MAX)
+    due = connection.execute(query.with_for_update(skip_locked=True)).all()
+
+    def release(part: Sequence[Row[Any]]) -> int:
+        return len(_release(connection, part, now, is_expired=True))
+
+    def pass_over(row: Row[Any], error: Exception) -> int:
+        log.error("reservation_not_released", reservation_id=str(row.id), error=describe(error))
+        return 0
+
+    by_person = sorted(due, key=lambda row: (row.user_id, row.id))
+    count = sum(in_parts(connection, by_person, release, pass_over))
+    progress = Released(
+        count=done.count + count,
+        passed_over=done.passed_over + len(due) - count,
+        after=(due[-1].expires_at, due[-1].id) if due else done.after,
+    )
+    return progress, len(due) == EXPIRED_PER_CALL_MAX
 
 
 def close_open(connection: Connection, user_id: str, *, now: datetime) -> list[Posting]:

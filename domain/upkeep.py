@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 from domain import heartbeats, jobs, ledger_checks, reservations, stripe_events
 from domain.jobs.kind import Job, Queue
 from domain.jobs.operate import PRUNED_PER_CALL_MAX
-from domain.reservations import EXPIRED_PER_CALL_MAX
+from domain.reservations import Released
 
 
 class ReleaseExpiredReservations(Job, frozen=True, kw_only=True):
@@ -31,17 +31,16 @@ class PruneOldRows(Job, frozen=True, kw_only=True):
 
 
 class Swept(msgspec.Struct, frozen=True, kw_only=True):
-    """How many rows a sweep took so far."""
+    """How many rows were deleted so far."""
 
     count: int = 0
 
 
 def release_expired(
-    connection: Connection, _job: ReleaseExpiredReservations, swept: Swept, now: datetime
-) -> tuple[Swept, bool]:
-    """One step: EXPIRED_PER_CALL_MAX at most."""
-    released = reservations.release_expired(connection, now=now)
-    return Swept(count=swept.count + released), released == EXPIRED_PER_CALL_MAX
+    connection: Connection, _job: ReleaseExpiredReservations, done: Released, now: datetime
+) -> tuple[Released, bool]:
+    """One step: reservations.EXPIRED_PER_CALL_MAX at most."""
+    return reservations.release_expired(connection, done, now=now)
 
 
 def prune(connection: Connection, _job: PruneOldRows, swept: Swept, now: datetime) -> tuple[Swept, bool]:

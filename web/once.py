@@ -47,5 +47,5 @@ def _as_json(answer: msgspec.Struct) -> Answer:
 
 
 def _without_key(body: msgspec.Struct | None) -> dict[str, object]:
-    plain = {} if body is None else msgspec.to_builtins(body, enc_hook=str)
+    plain = {} if body is None else msgspec.to_builtins(body, builtin_types=(Decimal,), enc_hook=str)
     return {name: value for name, value in plain.items() if name != "idempotencyKey"}

@@ -10,6 +10,8 @@ from uuid import UUID
 
 import msgspec
 
+from domain.json_values import canonical
+
 Metadata = dict[str, Any]
 """A JSON object that belongs to an entry."""
 
@@ -92,7 +94,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
             and self.amount == posting.amount
             and self.app_id == posting.app_id
             and self.description == posting.description
-            and self.metadata == posting.metadata
+            and canonical(self.metadata) == canonical(posting.metadata)
         )
 
 

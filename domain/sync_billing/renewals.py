@@ -16,13 +16,13 @@ import structlog
 from sqlalchemy import Connection, Row, func, or_, select, text, update
 
 from domain import ledger
+from domain.isolating import in_parts
 from domain.jobs.add import add_jobs_of_people
 from domain.jobs.failing import describe
 from domain.ledger import Insufficient, NoBalance, Outcome, Posting
 from domain.ledger.post import POSTINGS_PER_CALL_MAX
 from domain.notices.kinds import SendPauseNotice
 from domain.sync_billing.calendar import Interval, Period, anchor_day_of, current_period
-from domain.sync_billing.isolating import in_parts
 from domain.sync_billing.prices import PRICES, ChargeType, period_posting
 from domain.tables import sync_subscriptions as subscriptions
 

@@ -16,13 +16,13 @@ import structlog
 from sqlalchemy import Connection, func, or_, select, text, update
 
 from domain import ledger
+from domain.isolating import in_parts
 from domain.jobs.add import add_job
 from domain.jobs.failing import describe
 from domain.jobs.kind import Job, Queue
 from domain.jobs.read import JobState
 from domain.ledger import Posted
 from domain.sync_billing.calendar import Interval, first_period
-from domain.sync_billing.isolating import in_parts
 from domain.sync_billing.prices import PRICE, PRICES, ChargeType, period_posting
 from domain.tables import balances, jobs
 from domain.tables import sync_subscriptions as subscriptions

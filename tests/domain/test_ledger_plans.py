@@ -103,7 +103,7 @@ def test_reads_and_sweeps_find_their_rows_by_index(engine: Engine) -> None:
         ledger.balance_of(connection, "hot")
         ledger.entries_of(connection, "hot", limit=50)
         ledger.entries_of(connection, "hot", limit=50, before_version=100_000)
-        reservations.release_expired(connection, now=NOW)
+        reservations.release_expired(connection, reservations.Released(), now=NOW)
         usage_stats.roll_up(connection)
         connection.commit()
         after = counters(connection)

@@ -195,7 +195,8 @@ def test_sweep_commit_and_refund_of_one_reservation_at_once_have_one_winner(engi
 
         def sweep(reserved: reservations.Reserved = reserved) -> bool:
             with transaction(engine) as connection:
-                return reservations.release_expired(connection, now=reserved.expires_at) > 0
+                nothing = reservations.Released()
+                return reservations.release_expired(connection, nothing, now=reserved.expires_at)[0].count > 0
 
         attempts = [("commit", commit), ("refund", refund), ("sweep", sweep), ("late commit", late)]
         random.shuffle(attempts)
@@ -252,7 +253,8 @@ def test_equal_lists_through_the_front_and_through_jobs_never_deadlock(engine: E
         for user_id in users if caller % 2 else users[::-1]:
             hold(engine, user_id, 1)
             with transaction(engine) as connection:
-                reservations.release_expired(connection, now=NOW + reservations.LIFETIME_MAX)
+                late = NOW + reservations.LIFETIME_MAX
+                reservations.release_expired(connection, reservations.Released(), now=late)
             post(engine, *[take(one, 1) for one in (users[::-1] if caller % 2 else users)])
         return caller
 

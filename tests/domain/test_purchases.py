@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import Engine
 
-from domain import packages
+from domain import idempotency, packages
+from domain.database import transaction
 from domain.errors import IdempotencyKeyReused, PackageNotFound, PurchaseLapsed
+from domain.idempotency import ForgetOldAnswers, Forgotten, Key
 from domain.payments import PaymentProviderRefused, PaymentProviderUnavailable
 from tests.support.ledger import at_once, balance, entries, scalar
 from tests.support.payments import Shop
@@ -57,6 +61,37 @@ def test_first_purchases_at_once_make_one_customer(shop: Shop, engine: Engine) -
     assert len(shop.stripe.all("customer")) == 1
     assert len({one.purchase_id for one in bought}) == len(shop.stripe.all("payment_intent")) == 4
     assert scalar(engine, "SELECT count(*) FROM credits.stripe_customers") == 1
+
+
+def test_first_purchases_at_once_with_tokens_of_different_addresses_make_one_customer(
+    shop: Shop, engine: Engine
+) -> None:
+    package = shop.package()
+    shop.stripe.api.processing_seconds = 0.05
+    emails = ["a@example.com", "b@example.com", None, "c@example.com"]
+    at_once(*[lambda email=email: shop.buy(package, email=email) for email in emails])
+    [customer] = shop.stripe.all("customer")
+    assert customer["email"] in emails
+    assert {one["customer"] for one in shop.stripe.all("payment_intent")} == {customer["id"]}
+    assert scalar(engine, "SELECT coalesce(email, '') FROM credits.stripe_customers") == (
+        customer["email"] or ""
+    )
+
+
+def test_a_customer_whose_making_failed_is_made_when_the_answer_is_long_forgotten(
+    shop: Shop, engine: Engine
+) -> None:
+    package = shop.package()
+    key = Key(user_id="anna", operation="new-customer", key="first")
+    with transaction(engine) as connection:
+        idempotency.once(
+            connection, key, None, lambda: {"email": "old@example.com", "key": "k"}, now=shop.now
+        )
+        later = shop.now + idempotency.ANSWERS_KEPT + timedelta(days=1)
+        idempotency.forget(connection, ForgetOldAnswers(), Forgotten(), later)
+    shop.buy(package)
+    [customer] = shop.stripe.all("customer")
+    assert customer["email"] == "anna@example.com"
 
 
 @pytest.mark.parametrize("key", [None, "k"])

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine, text
+from structlog.testing import capture_logs
 
 from domain import reservations
 from domain.database import transaction
@@ -20,7 +21,7 @@ from domain.errors import (
 )
 from domain.ids import new_id
 from domain.ledger import Entry, EntryType
-from domain.reservations import Reserved
+from domain.reservations import Released, Reserved
 from tests.support.ledger import NOW, balance, entries, execute, give, post, scalar, take, words
 
 HOUR = timedelta(hours=1)
@@ -56,8 +57,18 @@ def refund(engine: Engine, reserved: Reserved, *, after: timedelta = HOUR) -> De
 
 
 def sweep(engine: Engine, *, after: timedelta) -> int:
+    """All steps, each in a transaction of its own; how many were released."""
+    done, has_more = Released(), True
+    while has_more:
+        with transaction(engine) as connection:
+            done, has_more = reservations.release_expired(connection, done, now=NOW + after)
+    return done.count
+
+
+def one_step(engine: Engine, *, after: timedelta) -> int:
+    """The first step of a sweep; how many it released."""
     with transaction(engine) as connection:
-        return reservations.release_expired(connection, now=NOW + after)
+        return reservations.release_expired(connection, Released(), now=NOW + after)[0].count
 
 
 def row(engine: Engine, reservation_id: UUID) -> tuple[str, bool, object]:
@@ -227,7 +238,7 @@ def test_the_sweep_works_in_chunks_oldest_first(engine: Engine, monkeypatch: pyt
     monkeypatch.setattr(reservations, "EXPIRED_PER_CALL_MAX", 3)
     post(engine, give("anna", 100))
     held = [reserve(engine, lifetime=timedelta(hours=hours)) for hours in (7, 1, 4, 2, 3, 6, 5)]
-    assert sweep(engine, after=timedelta(hours=8)) == 3
+    assert one_step(engine, after=timedelta(hours=8)) == 3
     assert [row(engine, one.reservation_id)[0] for one in held] == [
         "reserved",
         "refunded",
@@ -237,7 +248,7 @@ def test_the_sweep_works_in_chunks_oldest_first(engine: Engine, monkeypatch: pyt
         "reserved",
         "reserved",
     ]
-    assert [sweep(engine, after=timedelta(hours=8)) for _ in range(3)] == [3, 1, 0]
+    assert [one_step(engine, after=timedelta(hours=8)) for _ in range(3)] == [3, 1, 0]
     assert balance(engine, "anna").balance == 100
 
 
@@ -278,3 +289,23 @@ def test_a_script_that_writes_the_balance_leaves_holds_alone(engine: Engine) -> 
     reserved = reserve(engine)
     execute(engine, "UPDATE credits.balances SET balance = 100, total_earned = 100 WHERE user_id = 'anna'")
     assert refund(engine, reserved) == 105
+
+
+def test_what_does_not_fit_its_balance_keeps_no_other_from_being_released(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reservations, "EXPIRED_PER_CALL_MAX", 3)
+    people = [f"user-{number}" for number in range(9)]
+    for minute, user_id in enumerate(people):
+        post(engine, give(user_id, 5))
+        reserve(engine, user_id, lifetime=timedelta(minutes=minute + 1))
+    tampered = {"user-0", "user-1", "user-2", "user-5"}
+    names = ", ".join(f"'{user_id}'" for user_id in tampered)
+    execute(engine, f"UPDATE credits.reservations SET amount = 99 WHERE user_id IN ({names})")
+    with capture_logs() as said:
+        assert sweep(engine, after=timedelta(days=1)) == len(people) - len(tampered)
+    for user_id in people:
+        assert balance(engine, user_id).balance == (0 if user_id in tampered else 5), user_id
+    assert [line["event"] for line in said] == ["reservation_not_released"] * len(tampered)
+    execute(engine, f"UPDATE credits.reservations SET amount = 5 WHERE user_id IN ({names})")
+    assert sweep(engine, after=timedelta(days=1)) == len(tampered)

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import OperationalError
 
 from domain.database import transaction
+from domain.isolating import in_parts
 from domain.jobs.lock import lock_key
 from domain.sync_billing import renewals, runs
-from domain.sync_billing.isolating import in_parts
 from domain.sync_billing.renewals import Tally
 from domain.sync_billing.runs import ChargeRecurring, HelpToCharge, Run
 from tests.support.sync import START, Sync

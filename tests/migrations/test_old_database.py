@@ -219,7 +219,9 @@ def test_open_reservations_are_held_and_live_for_a_day_from_the_migration(engine
         held = UUID("00000000-0000-4000-8000-000000000001")
         assert reservations.commit(connection, held, now=now).balance_after == 5
     with transaction(engine) as connection:
-        assert reservations.release_expired(connection, now=now + timedelta(days=2)) == 3
+        nothing = reservations.Released()
+        released, _ = reservations.release_expired(connection, nothing, now=now + timedelta(days=2))
+        assert (released.count, released.passed_over) == (3, 0)
     assert balance(engine, "late").balance == 15
     assert violations(engine) == []
 

@@ -263,6 +263,38 @@ async def test_a_malformed_key_in_the_header_is_400_and_named(service: Service, 
         assert reply.status == 400
 
 
+SAME_NUMBER = [{"a": 5}, {"a": 5.0}, {"a": 5e0}]
+OTHER_VALUES = [{"a": True}, {"a": 1}, {"a": "1"}, {"a": 1.5}, {"a": [1]}, {"a": None}, {}, None]
+
+
+def _spending(metadata: object) -> Body:
+    return {"amount": 1, "appId": "chat", "description": "x", "metadata": metadata, "idempotencyKey": "k"}
+
+
+def _package(metadata: object) -> Body:
+    return {"name": "x", "credits": 1, "priceEuroCents": 100, "metadata": metadata, "idempotencyKey": "k"}
+
+
+@pytest.mark.parametrize(("path", "body"), [(f"{USER}/use", _spending), ("/api/v1/admin/packages", _package)])
+async def test_metadata_are_the_same_when_they_are_one_json_value_and_only_then(
+    service: Service, path: str, body: Callable[[object], Body]
+) -> None:
+    """The one is compared by the ledger, the other by a digest."""
+
+    async def send(user_id: str, metadata: object) -> Reply:
+        token = service.auth.mint(user_id, role="admin")
+        return await service.call("POST", path, body(metadata), headers={"Authorization": f"Bearer {token}"})
+
+    for user_id in ("anna", *(f"user-{number}" for number in range(len(OTHER_VALUES)))):
+        await _rich(service, user_id)
+    assert {(await send("anna", metadata)).status for metadata in SAME_NUMBER} <= {200, 201}
+    for number, first in enumerate(OTHER_VALUES):
+        user_id = f"user-{number}"
+        assert (await send(user_id, first)).status in (200, 201)
+        for other in OTHER_VALUES[:number] + OTHER_VALUES[number + 1 :]:
+            (await send(user_id, other)).refused(422, REUSED)
+
+
 async def test_of_two_keys_in_headers_neither_is_chosen(service: Service) -> None:
     await _rich(service, "anna")
     headers = CIMultiDict(

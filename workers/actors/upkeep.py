@@ -6,6 +6,7 @@ from domain import idempotency, ledger_checks, upkeep
 from domain.idempotency import ForgetOldAnswers, Forgotten
 from domain.jobs import Handler, Outside, Steps
 from domain.ledger_checks import CheckLedger
+from domain.reservations import Released
 from domain.upkeep import PruneOldRows, ReleaseExpiredReservations, Swept
 from workers.parts import Parts
 
@@ -13,7 +14,7 @@ from workers.parts import Parts
 def handlers(parts: Parts) -> list[Handler]:
     """The check reads in a snapshot of its own, for seconds: like an outside call, in no transaction of ours."""
     return [
-        Steps(ReleaseExpiredReservations, Swept(), upkeep.release_expired),
+        Steps(ReleaseExpiredReservations, Released(), upkeep.release_expired),
         Steps(PruneOldRows, Swept(), upkeep.prune),
         Steps(ForgetOldAnswers, Forgotten(), idempotency.forget),
         Outside(

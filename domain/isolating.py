@@ -1,4 +1,4 @@
-"""Work on many people at once that one of them cannot stop."""
+"""Work on many things at once that one of them cannot stop."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 T = TypeVar("T")
+One = TypeVar("One")
 
 _LOST_RACES: Final = (pg.DeadlockDetected, pg.SerializationFailure)
 
 
 def in_parts(
     connection: Connection,
-    people: Sequence[str],
-    work: Callable[[Sequence[str]], T],
-    give_up: Callable[[str, Exception], T],
+    things: Sequence[One],
+    work: Callable[[Sequence[One]], T],
+    give_up: Callable[[One, Exception], T],
 ) -> list[T]:
-    """The results of `work` over all people: in one go, or in parts around those with whom it fails.
+    """The results of `work` over all things: in one go, or in parts around those with which it fails.
 
-    A part that fails is undone and halved, down to the single person, who is given to `give_up`.  An outage
+    A part that fails is undone and halved, down to the single thing, which is given to `give_up`.  An outage
     (no connection, a time-out, a lost race) is nobody's fault: it is raised.
-    Parts are worked on in the order of `people`, so that balances are locked in that order: sort them.
+    Parts are worked on in the order of `things`, so that balances are locked in that order: sort them by person.
     """
-    if not people:
+    if not things:
         return []
     savepoint = connection.begin_nested()
     try:
-        result = work(people)
+        result = work(things)
     except Exception as error:
         if _is_outage(error):
             raise
         savepoint.rollback()
-        if len(people) == 1:
-            return [give_up(people[0], error)]
-        middle = len(people) // 2
+        if len(things) == 1:
+            return [give_up(things[0], error)]
+        middle = len(things) // 2
         return [
-            *in_parts(connection, people[:middle], work, give_up),
-            *in_parts(connection, people[middle:], work, give_up),
+            *in_parts(connection, things[:middle], work, give_up),
+            *in_parts(connection, things[middle:], work, give_up),
         ]
     savepoint.commit()
     return [result]
