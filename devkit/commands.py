@@ -123,6 +123,10 @@ def _faults(arguments: list[str]) -> int:
     return run_module("tests.faults.rig", *arguments)
 
 
+def _hosts(arguments: list[str]) -> int:
+    return run_module("tests.faults.hosts", *arguments)
+
+
 def _fuzz(arguments: list[str]) -> int:
     return run_module("tests.fuzz", *arguments)
 
@@ -229,6 +233,7 @@ COMMANDS: dict[str, Command] = {
         "[--list] [--only NAME …] [--quick] [--table]", "measure what README's figures come from", _bench
     ),
     "faults": Command("[--minutes N] [--seed S]", "break the whole system under load, and judge it", _faults),
+    "hosts": Command("[--minutes N] [--seed S]", "the same on several hosts, which are cut off", _hosts),
     "fuzz": Command(
         "[--requests N] [--seed S]", "ask the whole system anything, with every credential", _fuzz
     ),

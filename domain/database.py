@@ -37,14 +37,13 @@ CONNECT_TIMEOUT_SECONDS: Final = 5
 POOLER_REFUSES: Final = "unsupported startup parameter"
 """What PgBouncer says of the time-outs that a direct connection begins with."""
 
-SILENCE: Final = {
-    "keepalives_idle": 10,
-    "keepalives_interval": 5,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 25_000,  # milliseconds
-}
-"""A server that fell silent (its machine vanished, the network swallows everything) is noticed within 25 s,
-whether it is being told something or waited for.  By default it is a quarter of an hour, and two hours."""
+SILENCE_SECONDS: Final = 25
+"""Whoever fell silent for so long (the machine vanished, the network swallows everything) is gone: the service
+thinks so of the server, and the server of the service, whose locks go then.  By default it is a quarter of an hour
+for somebody who is being told something, and two hours for somebody who is waited for."""
+
+PROBES: Final = 3
+"""Questions whether somebody is still there, in the last three fifths of the silence."""
 
 CONNECTIONS_OVER_MAX: Final = 2
 """Connections that an engine opens beyond its pool's size, for a moment of need."""
@@ -81,13 +80,25 @@ SESSION_SETTINGS: Final = {
 """What each transaction through a pooler begins with: the session is somebody else's before and after."""
 
 
+def _silence() -> dict[str, int]:
+    return {
+        "keepalives_idle": SILENCE_SECONDS * 2 // 5,
+        "keepalives_interval": SILENCE_SECONDS // 5,
+        "keepalives_count": PROBES,
+        "tcp_user_timeout": SILENCE_SECONDS * 1_000,
+    }
+
+
 def _session_options(statement_timeout_seconds: int, lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS) -> str:
     lock_seconds = lock_timeout_seconds if statement_timeout_seconds else 0
     return (
         f"-c statement_timeout={statement_timeout_seconds}s -c lock_timeout={lock_seconds}s"
         f" -c idle_in_transaction_session_timeout={IDLE_IN_TRANSACTION_SECONDS}s"
-        # A client whose machine vanished is noticed within 25 s, and gives up its locks, not after two hours.
-        " -c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 -c tcp_keepalives_count=3"
+        f" -c tcp_keepalives_idle={SILENCE_SECONDS * 2 // 5} -c tcp_keepalives_interval={SILENCE_SECONDS // 5}"
+        f" -c tcp_keepalives_count={PROBES}"
+        # Keepalive is for connections on which nothing is under way.  An answer that nobody acknowledges, as when a
+        # machine vanishes while it is sent, would hold the session and its locks for a quarter of an hour.
+        f" -c tcp_user_timeout={SILENCE_SECONDS}s"
         " -c timezone=UTC -c client_encoding=UTF8"
     )
 
@@ -138,7 +149,7 @@ def _engine(database_url: str, pool_size: int, connect_args: dict[str, Any]) -> 
         hide_parameters=True,  # the values of a statement are personal data, and errors go to the log
         json_serializer=_to_json,
         json_deserializer=_from_json,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, **SILENCE, **connect_args},
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_silence(), **connect_args},
     )
 
 
@@ -212,7 +223,7 @@ def make_async_pool(
             "connect_timeout": CONNECT_TIMEOUT_SECONDS,
             "options": _session_options(STATEMENT_TIMEOUT_SECONDS, lock_timeout_seconds),
             "application_name": application_name,
-            **SILENCE,
+            **_silence(),
         },
     )
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import socket
+from typing import Any
+
+import pytest
+from sqlalchemy import text
 
 from domain.database import make_async_pool, make_engine
 
@@ -41,3 +45,30 @@ async def test_a_server_that_fell_silent_is_noticed_by_the_hot_paths(database_ur
     async with pool.connection() as connection:
         assert_silence_is_noticed(connection.fileno())
     await pool.close()
+
+
+SERVERS_SIDE = """
+    SELECT (SELECT setting::int FROM pg_settings WHERE name = 'tcp_keepalives_idle')
+           + (SELECT setting::int FROM pg_settings WHERE name = 'tcp_keepalives_interval')
+             * (SELECT setting::int FROM pg_settings WHERE name = 'tcp_keepalives_count'),
+           (SELECT setting::int FROM pg_settings WHERE name = 'tcp_user_timeout')
+"""
+
+
+@pytest.mark.parametrize("path", ["cold", "hot"])
+async def test_the_server_notices_that_we_fell_silent_idle_or_while_it_answers(
+    database_url: str, path: str
+) -> None:
+    """Else a machine that vanished holds its locks, and a scheduler the leadership, for a quarter of an hour."""
+    row: Any
+    if path == "cold":
+        engine = make_engine(database_url, pool_size=1)
+        with engine.connect() as connection:
+            row = connection.execute(text(SERVERS_SIDE)).one()
+        engine.dispose()
+    else:
+        async with make_async_pool(database_url, size=1) as pool, pool.connection() as asynchronous:
+            row = await (await asynchronous.execute(SERVERS_SIDE.encode())).fetchone()
+    idle_seconds, unheard_ms = row
+    assert 0 < idle_seconds <= NOTICED_WITHIN_SECONDS_MAX
+    assert 0 < unheard_ms <= NOTICED_WITHIN_SECONDS_MAX * 1000
