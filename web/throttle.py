@@ -50,6 +50,11 @@ REDIS_REST_SECONDS: Final = 5.0
 
 REDIS_CONNECTIONS_MAX: Final = 8
 
+DOWN: Final = (RedisError, OSError, RuntimeError)  # a TimeoutError is an OSError
+CLOSED: Final = "the handler is closed"
+"""What uvloop says, in a RuntimeError, when something is written to a connection that was reset meanwhile.  redis-py
+looks before it writes, and does not see a reset that nobody has read of yet (MagicStack/uvloop#506)."""
+
 T = TypeVar("T")
 
 log: Final = structlog.get_logger()
@@ -126,8 +131,8 @@ class Throttle:
             try:
                 async with asyncio.timeout(REQUEST_SECONDS_MAX):
                     return await count(self._shared)
-            except (RedisError, OSError) as error:  # a TimeoutError is an OSError
-                self._rest(error)
+            except DOWN as error:
+                self._rest(_if_down(error))
         THROTTLED_ALONE.inc()
         return await count(self._alone)
 
@@ -147,11 +152,21 @@ class Throttle:
     async def _ask(self) -> None:
         try:
             async with asyncio.timeout(REQUEST_SECONDS_MAX):
+                # Those from before may all be dead, and one after the other would be taken for Redis being down.
+                await self._pool.disconnect(inuse_connections=False)
                 await Redis(connection_pool=self._pool).ping()
-        except (RedisError, OSError):
+        except DOWN as error:
+            _if_down(error)
             return  # it is still down: the log said so
         self._is_down = False
         log.info("throttle_counts_in_redis_again")
+
+
+def _if_down(error: Exception) -> Exception:
+    """The error, when Redis is down.  Raises it when it is one of ours."""
+    if isinstance(error, RuntimeError) and CLOSED not in str(error):
+        raise error
+    return error
 
 
 async def _admit(limiter: FixedWindowRateLimiter, client: Client) -> tuple[str, int] | None:

@@ -6,13 +6,16 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+import uvloop
 from redis.asyncio import Redis
 
 from devkit.valkey import Valkey
 from domain.gifts.codes import new_code
+from tests.faults.rig.proxy import Link
 from tests.support.client import Reply
 from tests.support.service import Service, serving_in_this_loop
 from tests.web.giving import GIFTS, Giving
@@ -326,3 +329,32 @@ async def test_codes_and_addresses_stay_out_of_the_log(
         await giving.look_up(code, headers=from_address("203.0.113.9"))
     printed = capsys.readouterr()
     assert not re.search(rf"{code}|203\.0\.113\.9", printed.out + printed.err)
+
+
+def test_a_connection_to_redis_that_was_reset_while_nobody_looked_is_redis_down_and_no_defect(
+    redis_url: str,
+) -> None:
+    """As after a host was cut off for long.  uvloop, on which the service runs, says so by a RuntimeError."""
+
+    async def scenario() -> None:
+        redis = urlsplit(redis_url)
+        assert redis.port is not None
+        link = Link("throttle>redis", [redis.port])
+        await link.open()
+        throttle = Throttle(redis_url.replace(f":{redis.port}/", f":{link.port}/"))
+        client = Client(f"198.51.100.{uuid4().int % 250}")
+        await throttle.admit(client)
+        [connection] = throttle._pool._available_connections
+        assert connection._writer is not None
+        transport = connection._writer.transport
+        link.reset()
+        while not transport.is_closing():
+            await asyncio.sleep(0)
+        try:
+            await throttle.admit(client)
+        finally:
+            await throttle.close()
+            await link.close()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asyncio.wait_for(scenario(), 20))

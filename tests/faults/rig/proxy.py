@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import socket
+import struct
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from enum import StrEnum
@@ -14,6 +16,9 @@ from devkit import ports
 CHUNK_BYTES = 64 * 1024
 DELAY_SECONDS = 0.15
 CONNECT_SECONDS = 3.0
+
+NO_LINGERING = struct.pack("ii", 1, 0)
+"""Closing resets: nothing that waits is sent, and no end of the stream either."""
 
 Address = tuple[str, int]
 """Host and port."""
@@ -76,6 +81,12 @@ class Link:
         """Make it good: connections that lost something break."""
         self.trouble = None
         self._abort(self._dirty)
+
+    def reset(self) -> None:
+        """Break every connection without a good-bye, as a machine that began anew does when it is spoken to."""
+        for writer in self._open:
+            writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGERING)
+        self._abort(self._open)
 
     @staticmethod
     def _abort(writers: set[asyncio.StreamWriter]) -> None:
