@@ -136,7 +136,9 @@ class Deductions:
             " WHERE pid = %s AND application_name = %s AND pid <> pg_backend_pid()",
             (backend, self._application_name),
         )
-        done = await ledger.find_posted_async(connection, [posting.id for posting in postings])
+        done = await ledger.find_posted_async(
+            connection, {posting.id: posting.user_id for posting in postings}
+        )
         log.warning("batch_answer_lost", size=len(postings), committed=bool(done))
         if not done:
             return None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, LiteralString
@@ -170,13 +170,18 @@ _FIND_SQL: Final[LiteralString] = (
     " FROM credits.transactions e JOIN credits.balances b USING (user_id) CROSS JOIN LATERAL ("
     "SELECT coalesce(sum(l.earned_change), 0) AS earned, coalesce(sum(l.spent_change), 0) AS spent"
     " FROM credits.transactions l WHERE l.user_id = e.user_id AND l.version > e.version"
-    ") later WHERE e.id = ANY (%s)"
+    ") later WHERE e.id = ANY (%s) AND e.user_id = ANY (%s)"
 )
 
 
-async def find_posted_async(connection: AsyncConnection[Any], ids: Sequence[UUID]) -> dict[UUID, Posted]:
-    """What became of postings, by id: those that made an entry, with the person's figures as it left them."""
-    cursor = await connection.execute(_FIND_SQL, (list(ids),))
+async def find_posted_async(
+    connection: AsyncConnection[Any], owners: Mapping[UUID, str]
+) -> dict[UUID, Posted]:
+    """What became of postings, by id: those that made an entry, with the person's figures as it left them.
+
+    `owners` says whose each posting is.
+    """
+    cursor = await connection.execute(_FIND_SQL, (list(owners), list({*owners.values()})))
     found: dict[UUID, Posted] = {}
     for entry_json, balance, held, earned, spent in await cursor.fetchall():
         entry = decode_entry(entry_json)
