@@ -37,9 +37,9 @@ SELECT
 FROM generate_series(1, 1 + {uses}) v
 CROSS JOIN generate_series({first}, {first} + {users} - 1) g
 CROSS JOIN LATERAL (
-    SELECT date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '1 day'
-           + interval '86399 seconds' * (((v - 1)::float8 * {users} + g - {first}) / ((1 + {uses})::float8 * {users}))
-           AS at,
+    SELECT date_trunc('day', now() AT TIME ZONE 'UTC') AT TIME ZONE 'UTC' - interval '{days} days'
+           + interval '1 second' * ({days} * 86400 - 1)
+             * (((v - 1)::float8 * {users} + g - {first}) / ((1 + {uses})::float8 * {users})) AS at,
            md5('{prefix}' || v || '-' || g) AS random
 ) one
 """
@@ -52,8 +52,11 @@ FROM generate_series({first}, {first} + {users} - 1) g WHERE {uses} > 0
 """
 
 
-def fill(rig: Rig, *, users: int, uses: int, prefix: str = "user", first: int = 0) -> None:
-    """Add people `prefix-first` and on, with `1 + uses` entries each."""
+def fill(rig: Rig, *, users: int, uses: int, prefix: str = "user", first: int = 0, days: int = 1) -> None:
+    """Add people `prefix-first` and on, with `1 + uses` entries each, of the last so many days.
+
+    For more than one day no usage statistics are made: the fact about them alone does not hold then.
+    """
     values = {
         "prefix": prefix,
         "first": first,
@@ -61,11 +64,12 @@ def fill(rig: Rig, *, users: int, uses: int, prefix: str = "user", first: int = 
         "uses": uses,
         "used": USED,
         "credits": CREDITS_EACH,
+        "days": days,
     }
     with psycopg.connect(rig.url) as connection:
         connection.execute("SET session_replication_role = replica")
         connection.execute("SET synchronous_commit = off")
-        for statement in (BALANCES, ENTRIES, STATISTICS):
+        for statement in (BALANCES, ENTRIES, *(() if days > 1 else (STATISTICS,))):
             connection.execute(statement.format(**values).encode())
         connection.commit()
     rig.sql("VACUUM ANALYZE")

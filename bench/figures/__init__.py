@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bench.figures import billing, enduring, growing, paying, reading, spending
+from bench.figures import billing, enduring, growing, limits, paying, reading, spending
 from bench.measure import Figure, Pace
 from bench.rig import Rig
 
@@ -29,6 +29,8 @@ FIGURES: dict[str, Measure] = {
     "growth_connections": growing.growth_connections,
     "growth_users": growing.growth_users,
     "growth_entries": growing.growth_entries,
+    "posting_connections": limits.posting_connections,
+    "partitions": limits.partitions,
     "fairness": enduring.fairness,
     "overload": enduring.overload,
     "memory": enduring.memory,
