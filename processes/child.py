@@ -45,6 +45,13 @@ def listening_socket() -> socket.socket | None:
     return None if number is None else socket.socket(fileno=int(number))
 
 
+def tell_that_nothing_is_replaced() -> None:
+    """For SIGHUP at a process without a master: nobody could take over, and ending would be an outage."""
+    log.warning(
+        "nothing_is_replaced", reason="a process alone cannot be replaced; restart it, or have several"
+    )
+
+
 def tell_ready() -> None:
     """Let the master know that this process is ready, once; without a master, nothing."""
     number = os.environ.pop(READY_VARIABLE, None)

@@ -20,6 +20,7 @@ from devkit.locks import FileLock
 from devkit.paths import LOCK_FILE, ROOT
 from devkit.postgres import Postgres
 from devkit.valkey import Valkey
+from tests.support.pooler import THROUGH_POOLER, PgBouncer
 
 # Set by the process that started the servers, read by its parallel children.
 HOME_VARIABLE = "MANA_CREDITS_TEST_HOME"
@@ -76,16 +77,23 @@ class TestServers:
         self._lock.acquire()
         self.valkey = Valkey(self.home / "valkey")
         self.postgres = copy_of_golden(self.home / "postgres")
+        self.pooler: PgBouncer | None = None
 
     def start(self) -> None:
         """Start both, and let child processes know where they are."""
         self.valkey.start()
         self.postgres.start()
         os.environ[HOME_VARIABLE] = str(self.home)
+        if THROUGH_POOLER in os.environ:
+            self.pooler = PgBouncer(self.home / "pgbouncer", self.postgres.url())
+            self.pooler.start()
+            os.environ[THROUGH_POOLER] = str(self.pooler.port)
 
     def stop(self) -> None:
         """Stop both and remove everything."""
         os.environ.pop(HOME_VARIABLE, None)
+        if self.pooler is not None:
+            self.pooler.stop()
         self.postgres.stop()
         self.valkey.stop()
         shutil.rmtree(self.home)

@@ -18,7 +18,13 @@ from domain.database import check_is_direct
 from domain.logs import configure_logging
 from domain.settings import Settings, SettingsError, read_settings
 from domain.telemetry.traces import TracesNotInstalled, configure_traces
-from processes.child import CHILD, end_with_the_master, listening_socket, tell_ready
+from processes.child import (
+    CHILD,
+    end_with_the_master,
+    listening_socket,
+    tell_ready,
+    tell_that_nothing_is_replaced,
+)
 from processes.master import BACKLOG, Program, Wishes, listening_sockets, run_children
 from web.app import make_app
 from web.frame import frame_key
@@ -73,6 +79,7 @@ async def _serve(settings: Settings) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, tell_that_nothing_is_replaced)
     app = make_app(settings)
     runner = Runner(app, shutdown_timeout=SHUTDOWN_SECONDS)
     beside: web.AppRunner | None = None

@@ -12,7 +12,7 @@ from domain.logs import configure_logging
 from domain.settings import SettingsError, read_settings
 from domain.telemetry.pages import serve
 from domain.telemetry.traces import TracesNotInstalled, configure_traces
-from processes.child import CHILD, end_with_the_master
+from processes.child import CHILD, end_with_the_master, tell_that_nothing_is_replaced
 from processes.master import Program, Wishes, run_children
 from workers.actors import all_handlers
 from workers.process import DRAIN_SECONDS, HandlersOf, run_process
@@ -46,6 +46,7 @@ def main(
                 settings.telemetry.worker_metrics_port, settings.host, directory=directory
             ),
         )
+    signal.signal(signal.SIGHUP, lambda _number, _frame: tell_that_nothing_is_replaced())
     end_with_the_master()
     # A child's figures are on its master's page.
     close = serve(0 if CHILD in arguments else settings.telemetry.worker_metrics_port, settings.host)

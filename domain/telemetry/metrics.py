@@ -209,7 +209,7 @@ JOBS: Final = _of_all(
 JOBS_FAILED: Final = _of_all("mana_jobs_failed", "Jobs that were given up, by kind.", "kind")
 JOBS_OLDEST_DUE: Final = _of_all(
     "mana_jobs_oldest_due_seconds",
-    "How long the job that is longest overdue has been due, in seconds.",
+    "How long the job that is longest overdue has been due, in seconds; 0 when none is due.",
     "queue",
 )
 QUEUE_MESSAGES: Final = _of_all(

@@ -9,6 +9,7 @@ from typing import Final
 from sqlalchemy import Connection, text
 
 from domain import ledger_checks
+from domain.jobs.kind import Queue
 from domain.operators import health, subscriptions
 from domain.telemetry import metrics
 from domain.telemetry.metrics import Metric
@@ -53,12 +54,15 @@ def read(connection: Connection, *, now: datetime) -> list[Reading]:
 def _of_jobs(connection: Connection, now: datetime) -> Iterable[Reading]:
     counts: dict[tuple[str, str], int] = {}
     failed: dict[str, int] = {}
+    oldest = dict.fromkeys((queue.value for queue in Queue), 0.0)
     for row in connection.execute(_JOBS, {"now": now}):
         counts[row.queue, row.state] = counts.get((row.queue, row.state), 0) + row.number
         if row.state == "failed":
             failed[row.kind] = failed.get(row.kind, 0) + row.number
         if row.oldest_due_at is not None:
-            yield metrics.JOBS_OLDEST_DUE, (row.queue,), _age(row.oldest_due_at, now)
+            oldest[row.queue] = _age(row.oldest_due_at, now)
+    for queue, seconds in oldest.items():
+        yield metrics.JOBS_OLDEST_DUE, (queue,), seconds
     for (queue, state), number in counts.items():
         yield metrics.JOBS, (queue, state), number
     for kind, number in failed.items():

@@ -46,6 +46,8 @@ class Load:
     users: Sequence[str] = tuple(f"user-{number}" for number in range(USERS))
     told: dict[str, Told] = field(default_factory=dict)
     transactions: dict[str, str] = field(default_factory=dict)
+    keyed: dict[str, tuple[str, float]] = field(default_factory=dict)
+    """Whose uses had a key, and how much."""
     statuses: Counter[int | str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
 
@@ -69,6 +71,7 @@ class Load:
 
     async def _use_until_known(self, name: str, user_id: str, amount: float, until: float) -> None:
         self.told[name] = Told.UNKNOWN
+        self.keyed[name] = (user_id, amount)
         while self.told[name] is Told.UNKNOWN and time.monotonic() < until:
             told = await self._use(name, user_id, amount, key=name)
             # 503 and no connection speak of this try alone; what an earlier one did is told by 200 or 402.

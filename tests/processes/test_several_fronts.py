@@ -103,6 +103,15 @@ def test_all_are_replaced_without_a_request_lost(fronts: WebProcess) -> None:
     assert told["200"] > 10
 
 
+def test_a_front_alone_is_not_ended_by_a_reload(database_url: str, redis_url: str, tmp_path: Path) -> None:
+    environment = {"ENV": "development", "DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    with running_process(environment, tmp_path / "web.log") as front:
+        os.kill(front.pid, signal.SIGHUP)
+        assert wait_until(lambda: "nothing_is_replaced" in front.log.read_text(), SECONDS)
+        assert answer(front.url) == "200"
+        assert front.stop() == 0
+
+
 def test_they_end_together(fronts: WebProcess) -> None:
     serving = children(fronts)
     assert fronts.stop() == 0

@@ -16,6 +16,9 @@ from devkit.child import Child
 from devkit.paths import ROOT
 from devkit.program import Program
 
+THROUGH_POOLER = "TEST_THROUGH_PGBOUNCER"
+"""Set for a run whose services have a PgBouncer in front of their cold paths; then its port (./dev pgbouncer)."""
+
 CONFIGURATION = ROOT / "deploy" / "pgbouncer" / "pgbouncer.ini"
 
 

@@ -1,5 +1,6 @@
 """The web application in the test's own event loop, on a free port, with real servers behind it."""
 
+import os
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
@@ -8,6 +9,7 @@ from datetime import UTC, datetime
 
 import aiohttp
 import pytest
+from sqlalchemy import make_url
 
 from domain.settings import read_settings
 from domain.telemetry.metrics import DEFECTS
@@ -16,6 +18,7 @@ from simulators.auth import AuthSimulator
 from tests.support.books import Books
 from tests.support.client import SERVICE_KEY, Client
 from tests.support.jobs import engine_on, run_waiting
+from tests.support.pooler import THROUGH_POOLER
 from web.app import make_app
 from workers.actors import all_handlers
 from workers.parts import Parts
@@ -33,10 +36,14 @@ class Service(Client):
 
 
 def environment(*, database_url: str, redis_url: str, auth_url: str) -> dict[str, str]:
-    """The variables of a service under test."""
+    """The variables of a service under test; in some runs with a pooler in front of its cold paths."""
+    database = {"DATABASE_URL": database_url}
+    if port := os.environ.get(THROUGH_POOLER):
+        pooled = make_url(database_url).set(port=int(port)).render_as_string(hide_password=False)
+        database = {"DATABASE_URL": pooled, "DATABASE_DIRECT_URL": database_url}
     return {
         "ENV": "development",
-        "DATABASE_URL": database_url,
+        **database,
         "REDIS_URL": redis_url,
         "MANA_AUTH_URL": auth_url,
         "MANA_SERVICE_KEY": SERVICE_KEY,

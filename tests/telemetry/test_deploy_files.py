@@ -162,9 +162,6 @@ def test_every_metric_is_on_the_dashboard() -> None:
 def test_the_example_of_prometheus_reads_the_alerts() -> None:
     example = yaml.safe_load((ROOT / "deploy/prometheus/prometheus.yml").read_text("utf-8"))
     assert example["rule_files"] == ["alerts.yml"]
-    assert {"web:3061", "workers:9101", "scheduler:9102"} == {
-        target for job in example["scrape_configs"] for target in job["static_configs"][0]["targets"]
-    }
 
 
 def test_the_runbook_names_commands_pages_and_kinds_of_jobs_that_exist(redis_url: str) -> None:

@@ -12,6 +12,7 @@ from devkit.waiting import wait_until
 from domain import ledger_checks
 from domain.database import transaction
 from domain.invariants import Finding
+from domain.jobs import Queue
 from domain.telemetry import __main__ as document
 from domain.telemetry.metrics import CATALOGUE
 from tests.support.jobs import engine_on
@@ -62,6 +63,10 @@ async def test_the_page_says_how_the_service_is(database_url: str, redis_url: st
         assert total(told, "mana_jobs", {"queue": "money", "state": state}) == count, state
     assert total(told, "mana_jobs_failed", {"kind": "test_chore"}) == 2
     assert total(told, "mana_jobs_oldest_due_seconds", {"queue": "money"}) == pytest.approx(180, abs=20)
+    queues = {labels["queue"] for name, labels, _ in told if name == "mana_jobs_oldest_due_seconds"}
+    assert queues == {queue.value for queue in Queue}, (
+        "an autoscaler asks for what is there when nothing waits"
+    )
     assert total(told, "mana_ledger_violations", {"fact": "chains"}) == 2
     assert total(told, "mana_ledger_check_age_seconds") == pytest.approx(600, abs=20)
     assert total(told, "mana_ledger_check_seconds") == 1.5

@@ -19,7 +19,8 @@
 --      what is set aside, above the limit is too large;
 --   4. else the balance moves on one version, and an entry is written when amount is not zero.
 --
--- `credits.posting` tells the triggers of revision 0002 that the change comes through the door.
+-- `credits.posting` tells the triggers of revision 0002 that the change comes through the door.  It is set inside of the
+-- function: a setting of our own in its head would need a superuser to create it.
 --
 -- Balance rows are locked in the order of user ids before anything is read, and each statement below sees
 -- what was committed before it began (READ COMMITTED): so keys used by a transaction that held the lock
@@ -48,7 +49,6 @@ SET enable_hashjoin = off
 SET enable_mergejoin = off
 SET jit = off
 SET plan_cache_mode = force_generic_plan
-SET credits.posting = 'on'
 AS $function$
 #variable_conflict use_column
 DECLARE
@@ -70,6 +70,7 @@ DECLARE
     overdrafts boolean[]; creations boolean[]; app_ids text[]; descriptions text[]; metadatas jsonb[];
     idempotency_keys text[]; posting_keys text[];
 BEGIN
+    PERFORM set_config('credits.posting', 'on', true);
     SELECT array_agg(p.id), array_agg(p.user_id), array_agg(p.type), array_agg(p.amount),
            array_agg(p.held_change), array_agg(p.counts_as), array_agg(p.may_overdraw),
            array_agg(p.creates_balance), array_agg(p.app_id), array_agg(p.description), array_agg(p.metadata),
@@ -202,5 +203,6 @@ BEGIN
         JOIN credits.transactions e ON e.user_id = p.user_id AND e.posting_key = p.posting_key
         WHERE outcome[p.position] = 'replayed' AND same_as[p.position] IS NULL;
     END IF;
+    PERFORM set_config('credits.posting', 'off', true);
 END
 $function$;
