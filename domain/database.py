@@ -7,8 +7,8 @@ The front's cold paths need one for a transaction alone, and may go through a po
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
@@ -232,6 +232,18 @@ async def _check_is_direct(connection: AsyncConnection[Any]) -> None:
     row = await (await connection.execute(_BACKEND)).fetchone()
     if row is None or row[0] != connection.info.backend_pid:
         raise BehindPooler
+
+
+@asynccontextmanager
+async def borrowed(
+    pool: AsyncConnectionPool[AsyncConnection[Any]], *, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
+) -> AsyncIterator[AsyncConnection[Any]]:
+    """A connection of such a pool.  The pool's own way also commits, which in autocommit mode is time for nothing."""
+    connection = await pool.getconn(timeout_seconds)
+    try:
+        yield connection
+    finally:
+        await pool.putconn(connection)
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from sqlalchemy.exc import TimeoutError as NoConnection
 
 from domain import ledger
 from domain.database import (
+    borrowed,
     connections_in_use,
     connections_max,
     make_async_pool,
@@ -44,7 +45,7 @@ BATCHES_IN_FLIGHT_MAX: Final = 3
 """Batches at once, at most.  With three under way from the start 32 connections got 5,900 deductions a second,
 with the next one waiting until it is worthwhile 8,900 (two cores, the load generator on them too)."""
 
-DEDUCTIONS_WORTHWHILE: Final = 24
+DEDUCTIONS_WORTHWHILE: Final = 16
 """As many waiting deductions make a second batch beside the first: the fixed part of a batch is then less than the
 deductions' own."""
 
@@ -210,7 +211,7 @@ class Bridge:
 
     async def _read_balances(self, user_ids: Sequence[str]) -> Sequence[Figures]:
         try:
-            async with self._pool.connection() as connection:
+            async with borrowed(self._pool) as connection:
                 found = await ledger.figures_of_async(connection, user_ids)
         except (psycopg.OperationalError, PoolTimeout) as error:
             raise Outage(type(error).__name__) from error

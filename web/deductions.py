@@ -15,6 +15,7 @@ from psycopg import errors as pg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain import ledger
+from domain.database import borrowed
 from domain.ledger import Outcome, Posting
 
 log: Final = structlog.get_logger()
@@ -105,7 +106,7 @@ class Deductions:
         raise Outage("the database keeps breaking off")
 
     async def _send_once(self, postings: Sequence[Posting]) -> list[Outcome]:
-        async with self._pool.connection() as connection:
+        async with borrowed(self._pool) as connection:
             backend = connection.info.backend_pid
             try:
                 return await ledger.post_async(connection, postings, now=datetime.now(UTC))
@@ -121,7 +122,7 @@ class Deductions:
         deadline = time.monotonic() + ASK_SECONDS_MAX
         while time.monotonic() < deadline:
             try:
-                async with self._pool.connection(timeout=ASK_SECONDS_MAX) as connection:
+                async with borrowed(self._pool, timeout_seconds=ASK_SECONDS_MAX) as connection:
                     return await self._ask(connection, postings, backend)
             except (psycopg.OperationalError, PoolTimeout):
                 await asyncio.sleep(ASK_PAUSE_SECONDS)
