@@ -46,7 +46,13 @@ def parse_amount(value: object, *, whole: bool, most: Decimal | int = AMOUNT_MAX
     return amount
 
 
+_ONE: Final = Decimal(1)
+_ZERO: Final = Decimal(0)
+
+
 def wire_amount(amount: Decimal) -> Decimal:
     """The amount as the contract writes it: without a fraction when it is whole, else without trailing zeros."""
-    whole = int(amount)  # which leaves neither an exponent nor a sign before zero
-    return Decimal(whole) if whole == amount else amount.normalize()
+    whole = amount.quantize(_ONE)
+    if whole == amount:
+        return whole or _ZERO  # which has no sign
+    return amount.normalize()

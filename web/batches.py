@@ -118,7 +118,7 @@ class Batches(Generic[Item, Result]):
             # The task begins after the requests that the event loop read together with its first one.
             is_due = True
             while is_due and (batch := self._next()):
-                self._last_start = time.monotonic()
+                began = self._last_start = time.monotonic()
                 self._sizes.observe(len(batch))
                 people = set() if self._whose is None else {self._whose(item) for item, _ in batch}
                 self._under_way |= people
@@ -126,6 +126,7 @@ class Batches(Generic[Item, Result]):
                     await self._answer(batch)
                 finally:
                     self._under_way -= people
+                    self._seconds.observe(time.monotonic() - began)
                 # A few that wait beside another list are left to it: a short list costs nearly what a long one does.
                 is_due = len(self._in_flight) == 1 or len(self._waiting) >= self._worthwhile
         finally:

@@ -13,6 +13,7 @@ Measure = Callable[[Rig, Pace], list[Figure]]
 FIGURES: dict[str, Measure] = {
     "deductions": spending.deductions,
     "one_statement": spending.one_statement,
+    "alike": spending.alike,
     "plain_service": spending.plain_service,
     "bare_handler": spending.bare_handler,
     "hot_user": spending.hot_user,

@@ -64,6 +64,33 @@ def one_statement(rig: Rig, pace: Pace) -> list[Figure]:
         ]
 
 
+def alike(rig: Rig, pace: Pace) -> list[Figure]:
+    """The same against pgbench doing all that a deduction of the service does, one by one."""
+    with rig.front() as front:
+        counted = Counted(rig, front, pace)
+        return [
+            in_turns(
+                rig,
+                "deductions_alike",
+                "the same against pgbench doing all of it: key looked for and kept, version, line of usage",
+                ours=("HTTP", "deductions/s", counted.per_second),
+                other=pgbench_side(rig, pace, "pgbench, all of it", "multi_statement_alike.sql"),
+                turns=pace.turns,
+                must=None,
+                aim=None,
+                checks=counted.checks,
+            ),
+            _wal_bytes(
+                rig,
+                pace,
+                counted,
+                ("wal_bytes_alike", "the same against pgbench doing all of it", "multi_statement_alike.sql"),
+                must=None,
+                aim=None,
+            ),
+        ]
+
+
 def plain_service(rig: Rig, pace: Pace) -> list[Figure]:
     """The same against the obvious Python service: SQLAlchemy's async session, a transaction a request."""
     with rig.front() as front, rig.front("bench.plain") as plain:
@@ -305,37 +332,50 @@ def _posting(user_id: str) -> Posting:
 
 def wal_bytes(rig: Rig, pace: Pace) -> list[Figure]:
     """What a deduction writes to the log, against the one-by-one form."""
+    says = "bytes of write-ahead log a deduction, against one multi-statement transaction each"
     with rig.front() as front:
         counted = Counted(rig, front, pace)
+        return [_wal_bytes(rig, pace, counted, ("wal_bytes", says, "multi_statement.sql"), must=0.7, aim=0.4)]
 
-        def by_http() -> float:
-            rig.settle()
-            counted.send(counted.plan())  # pages changed since the checkpoint are in the log whole, once
-            before = _wal(rig)
-            report = counted.send(counted.plan())
-            return _wal(rig, before) / max(1, report.ok)
 
-        def by_pgbench() -> float:
-            rig.settle()
-            pgbench_runs.run(rig, "multi_statement.sql", pace.seconds)
-            before = _wal(rig)
-            done = pgbench_runs.run(rig, "multi_statement.sql", pace.seconds)
-            return _wal(rig, before) / max(1, done.transactions)
+def _wal_bytes(
+    rig: Rig,
+    pace: Pace,
+    counted: Counted,
+    named: tuple[str, str, str],
+    *,
+    must: float | None,
+    aim: float | None,
+) -> Figure:
+    """Ours against a script of pgbench's; `named`: the figure, what it says, the script."""
+    name, says, script = named
 
-        return [
-            in_turns(
-                rig,
-                "wal_bytes",
-                "bytes of write-ahead log a deduction, against one multi-statement transaction each",
-                ours=("HTTP", "bytes", by_http),
-                other=("pgbench, multi-statement", "bytes", by_pgbench),
-                turns=pace.turns,
-                must=0.7,
-                aim=0.4,
-                higher_is_better=False,
-                checks=counted.checks,
-            )
-        ]
+    def by_http() -> float:
+        rig.settle()
+        counted.send(counted.plan())  # pages changed since the checkpoint are in the log whole, once
+        before = _wal(rig)
+        report = counted.send(counted.plan())
+        return _wal(rig, before) / max(1, report.ok)
+
+    def by_pgbench() -> float:
+        rig.settle()
+        pgbench_runs.run(rig, script, pace.seconds)
+        before = _wal(rig)
+        done = pgbench_runs.run(rig, script, pace.seconds)
+        return _wal(rig, before) / max(1, done.transactions)
+
+    return in_turns(
+        rig,
+        name,
+        says,
+        ours=("HTTP", "bytes", by_http),
+        other=("pgbench", "bytes", by_pgbench),
+        turns=pace.turns,
+        must=must,
+        aim=aim,
+        higher_is_better=False,
+        checks=counted.checks,
+    )
 
 
 def _wal(rig: Rig, since: int = 0) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import REGISTRY
 
 from web.batches import Batches
 
@@ -76,6 +77,40 @@ async def test_a_crowd_on_one_balance_waits_for_itself_and_nobody_else_waits_for
         database.finish()
         await settle()
     assert [await future for future in crowd] == [("hot", number) for number in range(6)]
+
+
+async def test_a_few_that_wait_beside_another_list_are_left_to_it() -> None:
+    database = Database()
+    batches = batches_on(database)
+    first = [batches.submit((person, 0)) for person in ("anna", "bert")]
+    await settle()
+    second = [batches.submit((person, 0)) for person in ("carl", "dora")]
+    await settle()
+    late = batches.submit(("emil", 0))
+    database.finish(0)
+    await asyncio.gather(*first)
+    await settle()
+    assert len(database.lists) == 2, "one alone was sent beside another list"
+    database.finish(0)
+    await asyncio.gather(*second)
+    await settle()
+    assert database.lists[2:] == [[("emil", 0)]]
+    database.finish(0)
+    assert await late == ("emil", 0)
+
+
+async def test_how_long_each_list_took_is_told() -> None:
+    def told() -> float:
+        return REGISTRY.get_sample_value("mana_batch_seconds_count", {"batch": "test"}) or 0
+
+    before, database = told(), Database()
+    batches = batches_on(database)
+    future = batches.submit(("anna", 0))
+    await settle()
+    database.finish()
+    await future
+    await settle()
+    assert told() == before + 1
 
 
 @given(arrivals=ARRIVALS, ends=st.lists(st.integers(0, 2), max_size=200))
