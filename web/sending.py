@@ -47,18 +47,19 @@ class JsonAnswer(web.StreamResponse):
         transport = request.transport
         if transport is None or transport.is_closing():
             raise ClientConnectionResetError("Cannot write to closing transport")
-        self.keep_alive_as(request)
         transport.write(self._piece)
         self._writer = request.writer
+        self._writer.output_size += len(self._piece)  # which says that an answer is under way
         return self._writer
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - as it is in aiohttp
         """Wait while the caller is slow to read."""
         await self._writer.drain()
 
-    def keep_alive_as(self, request: web.BaseRequest) -> None:
-        """The connection stays open: others are answered as usual."""
-        self._keep_alive = request.keep_alive
+    @property
+    def keep_alive(self) -> bool | None:
+        """The connection stays open: who closes it is answered as usual."""
+        return True
 
 
 def takes_one_piece(request: web.BaseRequest) -> bool:
