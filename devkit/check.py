@@ -8,6 +8,12 @@ from devkit.errors import DevError
 from devkit.paths import ROOT, VENV, VENV_PYTHON
 from devkit.screen import paint, say, table
 
+SHIPPED = (
+    *("domain", "web", "workers", "scheduler", "nudges", "processes", "migrations", "simulators"),
+    "clients/python/src",
+)
+"""What runs elsewhere than on a developer's machine, and what stands in for it there."""
+
 RUFF = str(VENV / "bin" / "ruff")
 
 
@@ -23,6 +29,11 @@ class Step:
 STEPS = (
     Step("format", "the code is formatted", (RUFF, "format", "--check", ".")),
     Step("lint", "the linter has nothing to say", (RUFF, "check", ".")),
+    Step(
+        "bandit",
+        "bandit has nothing to say of what is shipped",
+        (str(VENV / "bin" / "bandit"), "--configfile", "pyproject.toml", "-q", "-ii", "-r", *SHIPPED),
+    ),
     Step("types", "types agree, strictly", (str(VENV_PYTHON), "-m", "mypy")),
     Step("imports", "no room imports what it must not", (str(VENV / "bin" / "lint-imports"),)),
     Step(

@@ -17,7 +17,7 @@ class _Ids:
     """
 
     def __init__(self) -> None:
-        self._random = random.Random()  # noqa: S311 - ids are no secrets
+        self._random = random.Random()  # noqa: S311 - ids are no secrets  # nosec B311
         self._milliseconds = self._bits = 0
 
     def new_id(self, now: datetime) -> UUID:

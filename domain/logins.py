@@ -84,7 +84,7 @@ def hash_password(password: str) -> str:
 def login_of(logins: Sequence[Login], name: str, password: str) -> Login | None:
     """The login with this name and password; None when there is none.  As slow for a name that is unknown."""
     found = next((login for login in logins if login.name == name), None)
-    password_hash = _hash_of_nobody() if found is None else found.password_hash
+    password_hash = _hash_of_nobody(*logins[:1]) if found is None else found.password_hash
     try:
         PasswordHasher().verify(password_hash, password[:PASSWORD_CHARACTERS_MAX])
     except (Argon2Error, InvalidHashError):
@@ -93,6 +93,9 @@ def login_of(logins: Sequence[Login], name: str, password: str) -> Login | None:
 
 
 @cache
-def _hash_of_nobody() -> str:
-    """So that the time of an answer does not tell which names there are."""
-    return PasswordHasher().hash("nobody's password")
+def _hash_of_nobody(like: Login | None = None) -> str:
+    """So that the time of an answer does not tell which names there are: as costly to verify as somebody's."""
+    hasher = PasswordHasher()
+    if like is not None:
+        hasher = PasswordHasher.from_parameters(extract_parameters(like.password_hash))
+    return hasher.hash("nobody's password")

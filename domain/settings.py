@@ -96,7 +96,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     settings = Settings(
         env=cast("Environment", env),
         port=port,
-        host=read.text("HOST", "127.0.0.1" if env == "development" else "0.0.0.0"),  # noqa: S104
+        host=read.text("HOST", "127.0.0.1" if env == "development" else "0.0.0.0"),  # noqa: S104  # nosec B104
         database_url=database_url,
         pooler_url=pooler_url,
         redis_url=read.redis("REDIS_URL", "redis://localhost:6379/0"),

@@ -244,7 +244,7 @@ def _patiently(call: Callable[[], T]) -> T:
             return call()
         except stripe.StripeError as error:
             ours = _our_error(error)
-            pause = pause_seconds * random.uniform(0.75, 1.5)  # noqa: S311 - nobody gains by guessing it
+            pause = pause_seconds * random.uniform(0.75, 1.5)  # noqa: S311 - nobody gains by guessing it  # nosec B311
             is_late = time.monotonic() + pause > give_up_at
             log.warning("stripe_call_failed", error=str(ours), tries=tries)
             is_last = tries >= TRIES_MAX and error.http_status != KEY_IN_USE_STATUS

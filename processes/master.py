@@ -168,7 +168,7 @@ class _Child:
         if self._listening is not None:
             environment[SOCKET_VARIABLE] = str(self._listening.fileno())
             handed.append(self._listening.fileno())
-        self._process = subprocess.Popen(  # noqa: S603 - our own command
+        self._process = subprocess.Popen(  # noqa: S603 - our own command  # nosec B603
             self._program.command, env=environment, pass_fds=handed
         )
         os.close(told)

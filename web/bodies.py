@@ -20,7 +20,7 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta
 
-from domain.amounts import AMOUNT_MAX, NotAnAmount, parse_amount
+from domain.amounts import AMOUNT_MAX, DECIMALS_MAX, NotAnAmount, parse_amount
 from domain.gifts import TOTAL_CREDITS_MAX
 
 BODY_BYTES_MAX: Final = 64 * 1024
@@ -41,8 +41,17 @@ NUMBER_EXPONENT_MAX: Final = 300
 FAULTS_TOLD_MAX: Final = 50
 """How many bad fields an answer names: a batch may have thousands."""
 
+PATH_CHARACTERS_MAX: Final = 255
+"""The longest part of a path: a user id."""
+
+WHOLE_DIGITS_MAX: Final = 15
+"""Digits of a whole number: no field takes more, and nobody shall make us write out `1e999999`."""
+
 NUL: Final = "\x00"
 UNFIT: Final = re.compile("[\x00\ud800-\udfff]")
+
+END: Final = r"(?![\s\S])"
+"""The end of a text, for patterns: `$` alone would let a line's end pass."""
 
 Body = TypeVar("Body")
 
@@ -85,8 +94,17 @@ UserId = Annotated[
 ]
 AppId = Annotated[str, Meta(min_length=1, max_length=128, description="The calling app", examples=["chat"])]
 Description = Annotated[str, Meta(min_length=1, max_length=2000, examples=["AI message"])]
+IDEMPOTENCY_KEY_PATTERN: Final = rf"^[^\x00-\x1f\x7f-\x9f]*{END}"
+"""No control characters: nobody's name for a request has any."""
+
 IdempotencyKey = Annotated[
-    str, Meta(min_length=1, max_length=255, description="Makes the request take effect once")
+    str,
+    Meta(
+        min_length=1,
+        max_length=255,
+        pattern=IDEMPOTENCY_KEY_PATTERN,
+        description="Makes the request take effect once",
+    ),
 ]
 
 
@@ -179,9 +197,9 @@ def parse(raw: bytes, kind: type[Body]) -> Body:
         hashable: Any = kind
         body: Body = _decoder(hashable).decode(raw or b"{}")
     except (msgspec.DecodeError, RecursionError, ArithmeticError, UnicodeDecodeError):
-        raise _explain(raw, kind) from None
+        return _parse_slowly(raw, kind)
     if b"\\u0000" in raw and _has_unfit_text(msgspec.to_builtins(body, enc_hook=str, str_keys=True)):
-        raise _explain(raw, kind)
+        return _parse_slowly(raw, kind)
     return body
 
 
@@ -210,7 +228,9 @@ def _plain(amount: Decimal) -> str:
 def schema_of_own_type(kind: type) -> dict[str, Any]:
     """JSON Schema of the types above, for the OpenAPI description."""
     if kind is Credits:
-        return {"type": "number", "exclusiveMinimum": 0, "maximum": int(AMOUNT_MAX), "examples": [5, 0.1]}
+        finest = 10.0**-DECIMALS_MAX
+        bounds = {"exclusiveMinimum": 0, "maximum": int(AMOUNT_MAX), "multipleOf": finest}
+        return {"type": "number", **bounds, "examples": [5, 0.1]}
     if kind is WholeCredits:
         return {"type": "integer", "minimum": 1, "maximum": int(AMOUNT_MAX), "examples": [30]}
     if kind is GiftCredits:
@@ -258,27 +278,38 @@ def _has_unfit_text(value: Any) -> bool:
             return False
 
 
-def _explain(raw: bytes, kind: type) -> BadRequest:
-    """What is wrong with the body, field by field."""
+def _parse_slowly(raw: bytes, kind: type[Body]) -> Body:
+    """The body, looked at field by field.  Raises BadRequest.
+
+    A body without a fault gets here for a whole number that is written with a fraction, as in `5.0`, which to JSON is
+    the same, and for what is wrong in a field that nobody asks for.
+    """
     try:
         given = json.loads(
             raw.decode() or "{}", parse_int=_number, parse_float=_number, parse_constant=_no_json
         )
     except (ValueError, RecursionError):
-        return bad_field("body", "must be well-formed JSON")
+        raise bad_field("body", "must be well-formed JSON") from None
     if not isinstance(given, dict):
-        return bad_field("body", "must be a JSON object")
+        raise bad_field("body", "must be a JSON object")
     details = list(islice(_faults(given, kind, ""), FAULTS_TOLD_MAX))
-    return BadRequest(details or [{"field": "body", "message": "is not acceptable"}])
+    if details:
+        raise BadRequest(details)
+    try:
+        return msgspec.convert(given, kind, dec_hook=_decode_own_type, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise bad_field("body", str(error)) from None
 
 
 def _number(digits: str) -> int | Decimal:
     if len(digits) <= NUMBER_EXPONENT_MAX and digits.removeprefix("-").isdigit():
         return int(digits)
     try:
-        return Decimal(digits)
+        number = Decimal(digits)
     except ArithmeticError:
         return Decimal("-1e999999" if digits.startswith("-") else "1e999999")  # too large for any field
+    is_whole = number.adjusted() < WHOLE_DIGITS_MAX and number == number.to_integral_value()
+    return int(number) if is_whole else number
 
 
 def _no_json(constant: str) -> object:
@@ -326,8 +357,8 @@ def path_text(request: web.Request, name: str) -> str:
     value = request.match_info[name]
     if not _is_percent_encoded(request.raw_path.partition("?")[0]):
         raise bad_field(name, "must be percent-encoded UTF-8")
-    if not 1 <= len(value) <= 255 or NUL in value:
-        raise bad_field(name, "must be 1 to 255 characters, without NUL")
+    if not 1 <= len(value) <= PATH_CHARACTERS_MAX or NUL in value:
+        raise bad_field(name, f"must be 1 to {PATH_CHARACTERS_MAX} characters, without NUL")
     return value
 
 
@@ -348,26 +379,17 @@ def path_uuid(request: web.Request, name: str) -> UUID:
         raise bad_field(name, "must be a UUID") from None
 
 
-def query_number(request: web.Request, name: str, default: int, *, low: int, high: int | None = None) -> int:
-    """A whole number of the query, at least `low`; above `high` it is clamped.  Raises BadRequest."""
-    raw = request.query.get(name)
-    if raw is None or raw == "":
-        return default
-    digits = raw.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit() and len(digits) <= 15) or int(raw) < low:
-        raise bad_field(name, f"must be a whole number, {low} or more")
-    return int(raw) if high is None else min(int(raw), high)
-
-
 def idempotency_key(request: web.Request, in_body: str | None) -> str | None:
     """The caller's key: from the body, else from the header `Idempotency-Key`.  Raises BadRequest."""
-    key = in_body
-    if key is None:
-        key = request.headers.get("Idempotency-Key")
-        if key is None:
-            return None
-        if len(request.headers.getall("Idempotency-Key")) > 1:
-            raise bad_field("idempotencyKey", "must be sent once")
-    if not 1 <= len(key) <= 255 or NUL in key or not key.isprintable():
-        raise bad_field("idempotencyKey", "must be 1 to 255 printable characters")
-    return key
+    given = request.headers.getall("Idempotency-Key", ())
+    if len(given) > 1:
+        raise bad_field("idempotencyKey", "must be sent once")
+    if given:
+        _check_key(given[0])
+    return in_body if in_body is not None or not given else given[0]
+
+
+def _check_key(key: str) -> None:
+    is_fit = re.match(IDEMPOTENCY_KEY_PATTERN, key) is not None and UNFIT.search(key) is None
+    if not (is_fit and 1 <= len(key) <= 255):
+        raise bad_field("idempotencyKey", "must be 1 to 255 characters, without control characters")

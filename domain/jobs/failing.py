@@ -29,7 +29,7 @@ def backoff(attempt: int, horizon: timedelta) -> timedelta:
     longest = max(horizon / BACKOFF_SHARE_OF_HORIZON, BACKOFF_FIRST)
     doublings = min(attempt - 1, 30)  # beyond it a timedelta overflows; the cap rules long before
     pause: timedelta = min(BACKOFF_FIRST * 2**doublings, longest)
-    return pause * random.uniform(0.5, 1.5)  # noqa: S311 - nobody gains by guessing it
+    return pause * random.uniform(0.5, 1.5)  # noqa: S311 - nobody gains by guessing it  # nosec B311
 
 
 def describe(error: BaseException) -> str:

@@ -116,7 +116,7 @@ def _try_lock(connection: Connection, job_id: UUID) -> bool:
 def _claim(connection: Connection, job_id: UUID, now: datetime) -> Row[Any] | None:
     """Count the attempt, and say when the next one is due should this one never end."""
     crashes = func.least(jobs.c.attempts - jobs.c.attempts_ended, CRASHES_MAX)
-    share = random.uniform(1 - CRASH_PAUSE_JITTER, 1)  # noqa: S311 - nobody gains by guessing it
+    share = random.uniform(1 - CRASH_PAUSE_JITTER, 1)  # noqa: S311 - nobody gains by guessing it  # nosec B311
     pause = func.power(2, crashes) * timedelta(seconds=CRASH_PAUSE_SECONDS * share)
     if_it_dies = now + type_coerce(pause, Interval)
     row = connection.execute(

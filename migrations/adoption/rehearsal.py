@@ -130,7 +130,7 @@ def _run(engine: Engine, what: str, module: str, *arguments: str, kills: bool = 
     began = time.monotonic()
     environment = {**os.environ, "ENV": "development", **({"DATABASE_URL": url} if url else {})}
     with _server_memory(engine) as server:
-        child = subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment)  # noqa: S603
+        child = subprocess.Popen([sys.executable, "-m", module, *arguments], env=environment)  # noqa: S603  # nosec B603
         if kills:
             _kill_in_the_middle(engine, child)
         _, status, usage = os.wait4(child.pid, 0)

@@ -171,7 +171,7 @@ def confirm(world: World, intent_id: str, params: forms.Params) -> Object:
 def _confirm_with(world: World, intent: Object, return_url: str | None) -> Object:
     method = world.store.find("payment_method", intent["payment_method"] or "")
     _check_method(method, intent["payment_method_types"], needed=True)
-    assert method is not None  # noqa: S101 - _check_method refused it; this tells the type checker
+    assert method is not None  # noqa: S101 - _check_method refused it; this tells the type checker  # nosec B101
     test = methods.behaviour(world, method)
     if test.asks:
         return _ask(world, intent, return_url)

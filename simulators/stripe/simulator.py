@@ -22,7 +22,7 @@ from simulators.stripe.store import Store
 from simulators.stripe.webhooks import Webhooks
 from simulators.stripe.world import World
 
-DEFAULT_SECRET = "whsec_simulator"  # noqa: S105 - not a secret of anything but the simulator
+DEFAULT_SECRET = "whsec_simulator"  # noqa: S105 - not a secret of anything but the simulator  # nosec B105
 
 # How often sessions are looked at whose time is over, in real seconds.
 TICK_SECONDS = 0.5

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from devkit import licences
+from devkit.check import SHIPPED, STEPS
 from tests.architecture.source import ROOT
 
 SECURITY = (ROOT / "docs/security.md").read_text("utf-8")
@@ -40,6 +41,27 @@ def test_what_the_image_holds_may_be_used_in_a_service_that_is_not_published() -
     assert len(service) > 25
     unfree = {name: licence for name, licence in service.items() if re.search(r"(?<!L)GPL|not said", licence)}
     assert not unfree
+
+
+def test_of_what_is_for_development_alone_no_more_is_strict_or_silent_than_is_known() -> None:
+    known = {
+        "localstripe": "GPL: a program of its own, beside the tests",
+        "promql-parser": "its package does not say; tests alone import it",
+    }
+    development = {
+        name: licence for name, (licence, purpose) in licences.licences().items() if purpose == "development"
+    }
+    found = {name for name, licence in development.items() if re.search(r"(?<!L)GPL|not said", licence)}
+    assert found == known.keys()
+
+
+def test_bandit_is_asked_of_everything_that_is_shipped() -> None:
+    assert "bandit" in {step.name for step in STEPS}
+    not_in_the_image = {"tests", "bench", "devkit", "clients"}
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    rooms = packages - not_in_the_image
+    assert rooms <= set(SHIPPED), rooms
+    assert "clients/python/src" in SHIPPED, "apps install it"
 
 
 @pytest.mark.parametrize("lock", licences.LOCKS.values(), ids=lambda path: path.parent.name)

@@ -1,54 +1,55 @@
-"""`./dev fuzz [--requests N] [--seed S]`: schemathesis against the whole service, each route with its credential.
+"""`./dev fuzz [--requests N] [--seed S]`: schemathesis against the whole service, with every kind of credential.
 
-Real processes, as the fault rig furnishes them.  What is counted is what the service itself counted.
+Real processes, two of them web; all checks on, also over chains of requests.  What is counted is what the service
+itself counted.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import subprocess
 import sys
 import time
-import urllib.request
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from prometheus_client.parser import text_string_to_metric_families
-
 from devkit.paths import ROOT, VENV
+from devkit.valkey import Valkey
 from domain import invariants
 from domain.database import make_engine
-from simulators.auth import AuthSimulator
-from tests.faults.rig.house import WEBS, House, running
+from tests import servers
+from tests.fuzz.passes import (
+    CREDENTIALS_VARIABLE,
+    NOT_ASKED,
+    WEBHOOK_SECRET_VARIABLE,
+    Pass,
+    asked_by,
+    passes,
+    write_configuration,
+)
 from tests.support.client import SERVICE_KEY
-from web.app import operations
-from web.routing import Access
+from tests.support.scraped import fetched
+from tests.support.whole import WEBHOOK_SECRET, Whole, whole_service
 
 TOKEN_SECONDS = 86_400.0
 REQUESTS = 5_000
+WEBS = 2
 
-CASES_FOR_A_ROUTE = 12
-"""Requests that a route gets for one example: the fixed cases, the generated ones, and their unwanted twins."""
+FIRST_EXAMPLES = 3
+"""Generated requests for a route in the first round, which has the fixed cases, too: some 6,000 requests in all."""
 
-CHECKS = (
-    "not_a_server_error,status_code_conformance,content_type_conformance,"
-    "response_headers_conformance,response_schema_conformance,ignored_auth"
-)
-"""Not among them: those that know only from the schema whether a request is good.  A gift that is already redeemed
-is refused with 400 though its request is well-formed, and unknown fields are accepted: the contract says so.
-Nor is that nothing is found after a DELETE: of a package it ends the sale, and the row stays."""
+REQUESTS_FOR_AN_EXAMPLE = 3.0
+"""About what one more example costs, over all routes of a pass: the request, its unwanted twin, chains."""
 
-ROUTES = {
-    Access.USER: r"^/api/v1/(credits/(?!packages)|gifts|sync)",
-    Access.SERVICE: r"^/api/v1/internal/",
-    Access.ADMIN: r"^/api/v1/admin/",
-    Access.OPEN: r"^/(health|ready|g/|openapi|api/v1/(webhooks|credits/packages))",
-}
+EXAMPLES_MAX = 60
+"""In one round: what it finds is told when it ends."""
 
 
 @dataclass
@@ -58,80 +59,119 @@ class Counted:
     statuses: Counter[str]
     defects: float
 
+    @property
+    def total(self) -> int:
+        """All answers."""
+        return sum(self.statuses.values())
+
 
 def main(arguments: list[str]) -> int:
-    """0 when no check failed, nothing was answered 500, and the books add up."""
+    """0 when no check failed, nothing was answered 5xx, and the books add up."""
     parser = argparse.ArgumentParser(prog="./dev fuzz", description=__doc__)
-    parser.add_argument("--requests", type=int, default=REQUESTS, help=f"about how many (default {REQUESTS})")
+    parser.add_argument(
+        "--requests", type=int, default=REQUESTS, help=f"how many at least (default {REQUESTS})"
+    )
     parser.add_argument("--seed", type=int, default=None, help="the same seed asks the same things")
     options = parser.parse_args(arguments)
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    with TemporaryDirectory(prefix="mana-fuzz-") as home:
-        return asyncio.run(fuzz(Path(home), options.requests, seed))
+    with TemporaryDirectory(prefix="mana-fuzz-") as directory:
+        home = Path(directory)
+        home.chmod(0o755)
+        postgres, valkey = servers.copy_of_golden(home / "postgres"), Valkey(home / "valkey")
+        valkey.start()
+        try:
+            with servers.running(postgres):
+                return asyncio.run(fuzz(home, postgres.url(), valkey.url(), options.requests, seed))
+        finally:
+            valkey.stop()
 
 
-async def fuzz(home: Path, requests: int, seed: int) -> int:
-    """Run each kind of credential in turn, and say what came of it."""
-    failed = []
-    async with running(home) as house:
-        auth = AuthSimulator(issuer=house.urls["issuer"], directory=home / "auth")
-        headers = {
-            Access.USER: f"Authorization: Bearer {auth.mint('fuzz', ttl_seconds=TOKEN_SECONDS)}",
-            Access.ADMIN: f"Authorization: Bearer {auth.mint('root', role='admin', ttl_seconds=TOKEN_SECONDS)}",
-            Access.SERVICE: f"X-Service-Key: {SERVICE_KEY}",
-            Access.OPEN: "X-App-Id: fuzz",
-        }
-        examples = max(1, requests // (len(operations()) * CASES_FOR_A_ROUTE))
-        began = time.monotonic()
-        for access, routes in ROUTES.items():
-            url = house.urls[WEBS[0]]
-            arguments = schemathesis(url, routes, headers[access], examples=examples, seed=seed)
-            if await asyncio.to_thread(run, arguments):
-                failed.append(access.value)
-        seconds = time.monotonic() - began
-        counted = await asyncio.to_thread(count, house)
-        engine = make_engine(house.postgres.url(), pool_size=1)
-        broken = [finding.name for finding in invariants.check(engine) if finding.violation_count]
-        engine.dispose()
-    total = sum(counted.statuses.values())
-    print(
-        f"seed {seed}: {total} requests in {seconds:.0f} s; answers {dict(sorted(counted.statuses.items()))}"
-    )
-    print(
-        f"errors of ours: {counted.defects:.0f}; checks failed for: {failed or 'none'}; books: {broken or 'add up'}"
-    )
-    return 1 if failed or counted.defects or counted.statuses["500"] or broken else 0
+async def fuzz(home: Path, database_url: str, redis_url: str, requests: int, seed: int) -> int:
+    """Play everybody, round after round, until there were so many requests; then say what came of it."""
+    began, failed = time.monotonic(), []
+    more = {"WEB_PROCESSES": str(WEBS), "FORWARDED_HOPS": "1", "LOG_FORMAT": "json"}
+    async with whole_service(database_url, redis_url, home, more) as whole:
+        # A connection to a process that still starts waits for it.
+        await whole.becomes("SELECT count(*)::int FROM ops.heartbeats WHERE role = 'web'", WEBS)
+        everybody = await people(whole)
+        files = {one.name: write_configuration(home, whole.url, one) for one in everybody}
+        number, examples = 0, FIRST_EXAMPLES
+        while True:
+            phases = "examples,coverage,fuzzing,stateful" if number == 0 else "fuzzing,stateful"
+            for one in everybody:
+                command = schemathesis(files[one.name], whole.url, one, phases, examples, seed + number)
+                if await asyncio.to_thread(run, command, one):
+                    failed.append(f"{one.name}, seed {seed + number}")
+            counted = await asyncio.to_thread(count, whole)
+            print(f"after round {number + 1}: {counted.total} requests", flush=True)
+            if counted.total >= requests:
+                break
+            number += 1
+            asked = sum(len(asked_by(one)) for one in everybody) * REQUESTS_FOR_AN_EXAMPLE
+            examples = min(EXAMPLES_MAX, max(FIRST_EXAMPLES, round((requests - counted.total) / asked)))
+        lost = whole.front.log.read_text().count('"level": "error"')
+    engine = make_engine(database_url, pool_size=1)
+    broken = [finding.name for finding in invariants.check(engine) if finding.violation_count]
+    engine.dispose()
+    return judged(counted, seed, time.monotonic() - began, failed, broken, lost)
 
 
-def schemathesis(url: str, routes: str, header: str, *, examples: int, seed: int) -> list[str]:
-    """The command for the routes that match."""
+def judged(
+    counted: Counted, seed: int, seconds: float, failed: Sequence[str], broken: Sequence[str], lost: int
+) -> int:
+    """Print the figures; 0 when all is well."""
+    ours = {status: times for status, times in counted.statuses.items() if status >= "500"}
+    print(f"seed {seed}: {counted.total} requests in {seconds:.0f} s to {WEBS} processes")
+    print(f"answers: {dict(sorted(counted.statuses.items()))}")
+    print(f"answers of 5xx: {ours or 'none'}; defects counted: {counted.defects:.0f}; errors logged: {lost}")
+    print(f"checks failed for: {', '.join(failed) or 'none'}; books: {', '.join(broken) or 'add up'}")
+    return 1 if failed or counted.defects or ours or lost or broken else 0
+
+
+async def people(whole: Whole) -> Sequence[Pass]:
+    """Those who ask, rich enough to try everything."""
+    mint, names = whole.auth.mint, ("fuzz", "stranger", "root")
+    for name in names:
+        (await whole.grant(name, 10**9)).ok()
+    package = {"name": "Pack", "credits": 1_000, "priceEuroCents": 1_000}
+    made = await whole.call("POST", "/api/v1/admin/packages", package, headers=whole.admin())
+    assert made.status == 201, made.brief
+    user, stranger = [mint(name, ttl_seconds=TOKEN_SECONDS) for name in names[:2]]
+    return passes(user, stranger, mint("root", role="admin", ttl_seconds=TOKEN_SECONDS), SERVICE_KEY)
+
+
+def schemathesis(
+    configuration: Path, url: str, one: Pass, phases: str, examples: int, seed: int
+) -> list[str]:
+    """The command of one pass."""
+    left_out = [part for name in NOT_ASKED for part in ("--exclude-operation-id", name)]
     return [
-        *(str(VENV / "bin" / "st"), "run", f"{url}/openapi.json", "--url", url, "--header", header),
-        *("--include-path-regex", routes, "--checks", CHECKS, "--max-examples", str(examples)),
-        *("--seed", str(seed), "--continue-on-failure", "--generation-database", "none", "--no-color"),
-        *("--suppress-health-check", "all", "--request-timeout", "30", "--warnings", "off"),
+        *(str(VENV / "bin" / "st"), "--config-file", str(configuration), "run", f"{url}/openapi.json"),
+        *("--include-path-regex", one.routes, *left_out, "--phases", phases),
+        *("--max-examples", str(examples), "--seed", str(seed), "--warnings", "off"),
     ]
 
 
-def run(arguments: list[str]) -> int:
+def run(command: list[str], one: Pass) -> int:
     """Run it with its output shown; its exit code."""
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1"}
-    return subprocess.run(arguments, cwd=ROOT, env=environment, check=False).returncode
+    environment = {
+        **os.environ,
+        "NO_PROXY": "127.0.0.1",
+        "PYTHONPATH": str(ROOT),
+        WEBHOOK_SECRET_VARIABLE: WEBHOOK_SECRET,
+        CREDENTIALS_VARIABLE: json.dumps(one.headers),
+    }
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
 
 
-def count(house: House) -> Counted:
-    """Ask every web process what it counted."""
+def count(whole: Whole) -> Counted:
+    """Ask the web processes what they counted."""
     counted = Counted(Counter(), 0.0)
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    for name in WEBS:
-        with opener.open(f"{house.urls[name]}/metrics", timeout=10) as answer:
-            text = answer.read().decode()
-        for family in text_string_to_metric_families(text):
-            for sample in family.samples:
-                if sample.name.endswith("_count") and {"route", "status"} <= sample.labels.keys():
-                    counted.statuses[sample.labels["status"]] += int(sample.value)
-                if "defects" in sample.name and sample.name.endswith("_total"):
-                    counted.defects += sample.value
+    for name, labels, value in fetched(f"{whole.url}/metrics"):
+        if name == "mana_http_request_seconds_count":
+            counted.statuses[labels["status"]] += int(value)
+        if name == "mana_http_defects_total":
+            counted.defects += value
     return counted
 
 

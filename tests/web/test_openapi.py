@@ -22,6 +22,7 @@ from web.openapi import make_document
 from web.openapi.document import operation_ids, path_of
 from web.openapi.examples import PLACEHOLDER
 from web.openapi.fields import FIELDS
+from web.openapi.links import LINKS
 
 BASE_URL = "https://credits.example.com"
 
@@ -183,6 +184,41 @@ def test_amounts_are_numbers(document: dict[str, Any]) -> None:
     assert '"decimal"' not in json.dumps(document)
     schemas = document["components"]["schemas"]
     assert schemas["BalanceAnswer"]["properties"]["balance"]["type"] == "number"
+
+
+def test_every_link_leads_from_a_field_that_is_answered_to_one_that_is_asked_for(
+    document: dict[str, Any],
+) -> None:
+    by_id = {operation["operationId"]: operation for _, _, operation in _operations(document)}
+    for link in LINKS:
+        response = by_id[link.origin]["responses"][str(link.status)]
+        assert response["links"][link.to]["operationId"] == link.to
+        asked = {parameter["name"] for parameter in by_id[link.to]["parameters"]}
+        if "requestBody" in by_id[link.to]:
+            asked |= _fields(document, _schema(by_id[link.to]["requestBody"]))
+        assert link.given.keys() <= asked, link
+        for value in link.given.values():
+            origin, _, pointer = value.partition("#/")
+            if origin == "$response.body":
+                assert pointer.removeprefix("0/") in _fields(document, _schema(response)), link
+            elif origin == "$request.body":
+                assert pointer in _fields(document, _schema(by_id[link.origin]["requestBody"])), link
+            else:
+                assert value.removeprefix("$request.path.") in {
+                    parameter["name"] for parameter in by_id[link.origin]["parameters"]
+                }
+
+
+def _schema(described: dict[str, Any]) -> dict[str, Any]:
+    schema: dict[str, Any] = described["content"]["application/json"]["schema"]
+    return schema
+
+
+def _fields(document: dict[str, Any], schema: dict[str, Any]) -> set[str]:
+    """The fields of an object, or of the objects of a list."""
+    schema = schema.get("items", schema)
+    name = schema["$ref"].rpartition("/")[2]
+    return set(document["components"]["schemas"][name]["properties"])
 
 
 async def test_the_document_is_served_with_a_tag_and_not_sent_twice(service: Service) -> None:

@@ -10,8 +10,10 @@ import msgspec
 
 from domain.jobs import Queue
 from web.answers import ErrorAnswer, PendingAnswer
+from web.bodies import END, PATH_CHARACTERS_MAX
 from web.openapi.examples import Examples
 from web.openapi.fields import GIFT, JOB, PACKAGE, PURCHASE, RESERVATION
+from web.openapi.links import add_links
 from web.openapi.responses import WEBHOOK_PATH, PlainErrorAnswer, Responses
 from web.openapi.schemas import Schemas
 from web.openapi.types import JsonObject
@@ -69,22 +71,24 @@ SECURITY_SCHEMES: Final[JsonObject] = {
     },
 }
 
+OPAQUE: Final[JsonObject] = {"type": "string", "minLength": 1, "maxLength": PATH_CHARACTERS_MAX}
+
 PATH_PARTS: Final[Mapping[str, tuple[str, JsonObject]]] = {
     "userId": (
         "Opaque id of a person",
-        {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["demo"]},
+        {**OPAQUE, "examples": ["demo"]},
     ),
     "jobId": ("The job", {"type": "string", "format": "uuid", "examples": [JOB]}),
-    "eventId": ("Stripe's id of the event", {"type": "string", "maxLength": 255, "examples": ["evt_1MtwBw"]}),
+    "eventId": ("Stripe's id of the event", {**OPAQUE, "examples": ["evt_1MtwBw"]}),
     "queue": (
         "The queue",
         {"type": "string", "enum": [queue.value for queue in Queue], "examples": ["money"]},
     ),
     "messageId": (
         "The message",
-        {"type": "string", "examples": ["5f0c8f0e-7a43-4d0a-9e0c-3f5d0f6a2b11"]},
+        {**OPAQUE, "examples": ["5f0c8f0e-7a43-4d0a-9e0c-3f5d0f6a2b11"]},
     ),
-    "code": ("The gift's code; its case does not matter", {"type": "string", "examples": ["QX7RM2KD"]}),
+    "code": ("The gift's code; its case does not matter", {**OPAQUE, "examples": ["QX7RM2KD"]}),
     "id": ("Id of the row", {"type": "string", "format": "uuid", "examples": [RESERVATION]}),
 }
 """The parts of paths, by name."""
@@ -101,7 +105,8 @@ IDEMPOTENCY_KEY: Final[JsonObject] = {
     "in": "header",
     "required": False,
     "description": "Makes the request take effect once. The body's `idempotencyKey` wins over it.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    # What a header can hold everywhere; spaces around it are lost on the way.
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": f"^[!-~]([ -~]*[!-~])?{END}"},
 }
 
 PREFER: Final[JsonObject] = {
@@ -130,7 +135,13 @@ STRIPE_EVENT: Final[JsonObject] = {
     "description": "An event, as Stripe sends it.",
     "content": {
         "application/json": {
-            "schema": {"type": "object"},
+            "schema": {
+                "type": "object",
+                "required": ["id", "type"],
+                "properties": {
+                    name: {**OPAQUE, "description": f"Stripe's {name}"} for name in ("id", "type")
+                },
+            },
             "examples": {
                 "example": {
                     "value": {
@@ -153,11 +164,11 @@ def make_document(operations: Sequence[Operation], base_url: str) -> JsonObject:
     examples = Examples(schemas.components)
     responses = Responses(schemas, examples)
     paths: JsonObject = {}
+    by_id: dict[str, JsonObject] = {}
     for operation, name in zip(operations, operation_ids(operations), strict=True):
-        paths.setdefault(path_of(operation), {})[operation.method.lower()] = {
-            "operationId": name,
-            **_operation(operation, schemas, examples, responses),
-        }
+        by_id[name] = {"operationId": name, **_operation(operation, schemas, examples, responses)}
+        paths.setdefault(path_of(operation), {})[operation.method.lower()] = by_id[name]
+    add_links(by_id)
     rooms = dict.fromkeys([*TAGS, *(operation.tag for operation in operations)])
     used = {operation.tag for operation in operations}
     return {
@@ -220,7 +231,9 @@ def _operation(
     if operation.body is not None:
         schema = schemas.of(operation.body)
         media = {"schema": schema, "examples": {"example": {"value": examples.of(schema)}}}
-        made["requestBody"] = {"required": True, "content": {"application/json": media}}
+        # An empty body counts as an empty object.
+        is_needed = any(field.required for field in msgspec.structs.fields(operation.body))
+        made["requestBody"] = {"required": is_needed, "content": {"application/json": media}}
     if operation.path == WEBHOOK_PATH:
         made["parameters"].append(STRIPE_SIGNATURE)
         made["requestBody"] = STRIPE_EVENT
@@ -243,6 +256,7 @@ def _parameters(operation: Operation) -> list[JsonObject]:
             "in": "query",
             "required": False,
             "description": query.description,
+            "allowEmptyValue": True,  # as if it were not there
             "schema": query.schema,
         }
         for query in operation.queries

@@ -10,7 +10,8 @@ from uuid import UUID
 from aiohttp import web
 
 from domain.operators.rows import PAGE_DEFAULT, PAGE_MAX
-from web.bodies import NUL, bad_field, query_number
+from web.bodies import UNFIT, bad_field
+from web.query_numbers import number_schema, query_number
 from web.routing import Query
 
 E = TypeVar("E", bound=StrEnum)
@@ -21,10 +22,8 @@ OFFSET_MAX: Final = 1_000_000
 TIME: Final[dict[str, Any]] = {"type": "string", "format": "date-time"}
 
 PAGE: Final = (
-    Query(
-        "limit", f"How many; more than {PAGE_MAX} is taken as {PAGE_MAX}", {"type": "integer", "minimum": 1}
-    ),
-    Query("offset", "How many to pass over", {"type": "integer", "minimum": 0}),
+    Query("limit", f"How many; more than {PAGE_MAX} is taken as {PAGE_MAX}", number_schema(1)),
+    Query("offset", "How many to pass over", number_schema(0)),
 )
 BEFORE: Final = (
     PAGE[0],
@@ -56,17 +55,9 @@ def query_text(request: web.Request, name: str) -> str | None:
     value = request.query.get(name)
     if not value:
         return None
-    if len(value) > TEXT_CHARACTERS_MAX or NUL in value or not _is_utf8(value):
+    if len(value) > TEXT_CHARACTERS_MAX or UNFIT.search(value):
         raise bad_field(name, f"must be at most {TEXT_CHARACTERS_MAX} characters of text, without NUL")
     return value
-
-
-def _is_utf8(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def query_uuid(request: web.Request, name: str) -> UUID | None:

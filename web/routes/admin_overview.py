@@ -23,7 +23,6 @@ from domain.operators.subscriptions import (
     SubscriptionSeen,
     SubscriptionState,
 )
-from web.bodies import query_number
 from web.deductions import Outage
 from web.operators.actions import add_action
 from web.operators.latency import Latency, deduction_latency
@@ -41,6 +40,7 @@ from web.operators.queries import (
     text_query,
 )
 from web.operators.wire import show, shown
+from web.query_numbers import number_schema, query_number
 from web.routing import Access, Call, Query, Routes
 
 routes = Routes("/api/v1/admin", Access.ADMIN, "Operators")
@@ -106,7 +106,7 @@ async def redis_state(url: str) -> str:
     "GET",
     "/figures",
     answer=shown(list[DayFigures]),
-    queries=(Query("days", f"How many; at most {DAYS_MAX}", {"type": "integer", "minimum": 1}),),
+    queries=(Query("days", f"How many; at most {DAYS_MAX}", number_schema(1)),),
 )
 async def figures_by_day(call: Call) -> Any:
     """What happened to credits on each of the last days, today last."""
@@ -135,7 +135,7 @@ async def list_subscriptions(call: Call) -> Any:
     "GET",
     "/subscriptions/revenue",
     answer=shown(list[RevenueDay]),
-    queries=(Query("days", f"How many; at most {REVENUE_DAYS_MAX}", {"type": "integer", "minimum": 1}),),
+    queries=(Query("days", f"How many; at most {REVENUE_DAYS_MAX}", number_schema(1)),),
 )
 async def coming_revenue(call: Call) -> Any:
     """What renewals bring on each of the next days, today first; overdue ones count today."""

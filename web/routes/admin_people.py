@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import msgspec
 from aiohttp import web
@@ -30,7 +30,7 @@ from domain.operators.erasing import ErasePerson
 from domain.operators.exporting import PERIOD_DEFAULT, PERIOD_MAX, ExportFormat, Selection
 from domain.operators.people import Found, Person, PersonList, ReservationSeen, list_of
 from web.answers import TransactionAnswer
-from web.bodies import Credits, IdempotencyKey, bad_field, idempotency_key, path_text, query_number
+from web.bodies import Credits, IdempotencyKey, bad_field, idempotency_key, path_text
 from web.operators.actions import Reason, add_action, operator_of
 from web.operators.queries import (
     PAGE,
@@ -45,11 +45,15 @@ from web.operators.queries import (
 )
 from web.operators.streaming import stream
 from web.operators.wire import show, shown
-from web.routing import Access, Call, Query, Routes
+from web.routes.credits import CURSOR, cursor_of
+from web.routing import Access, Call, Routes
 
 routes = Routes("/api/v1/admin", Access.ADMIN, "Operators")
 
 GiveOrTake = Annotated[Direction, Meta(description="Whether credits are given or taken back")]
+BEGINNING: Final = datetime.min.replace(tzinfo=UTC)
+"""Of time, as far as Python knows."""
+
 MayOverdraw = Annotated[bool, Meta(description="Whether taking back may leave a debt")]
 
 
@@ -98,18 +102,15 @@ async def one_person(call: Call) -> Any:
     "GET",
     "/people/{userId}/entries",
     answer=list[TransactionAnswer],
-    queries=(
-        *PAGE,
-        Query("cursor", "The `cursor` of the last one seen, instead of `offset`", {"type": "string"}),
-    ),
+    queries=(*PAGE, CURSOR),
 )
 async def entries_of_person(call: Call) -> list[TransactionAnswer]:
     """A person's entries, the newest first."""
     user_id = path_text(call.request, "userId")
     limit, offset = limit_of(call.request), offset_of(call.request)
-    before = None
-    if "cursor" in call.request.query:
-        before, offset = query_number(call.request, "cursor", 0, low=-(10**15)), 0
+    before = cursor_of(call.request)
+    if before is not None:
+        offset = 0
     page = await call.services.bridge.run(
         lambda c, _now: ledger.entries_of(c, user_id, limit=limit, offset=offset, before_version=before)
     )
@@ -226,7 +227,7 @@ def _selection(call: Call) -> Selection:
     since, until = query_time(request, "since"), query_time(request, "until")
     if user_id is None:
         until = until or datetime.now(UTC)
-        since = since or until - PERIOD_DEFAULT
+        since = since or max(until, BEGINNING + PERIOD_DEFAULT) - PERIOD_DEFAULT
     if since is not None and until is not None:
         if until <= since:
             raise bad_field("until", "must be after since")

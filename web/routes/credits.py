@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from aiohttp import web
+
 from domain import ledger, packages
 from domain.errors import BalanceNotFound, IdempotencyKeyReused, InsufficientCredits
 from domain.ledger.read import ENTRIES_PER_PAGE_MAX
 from web.answers import BalanceAnswer, PackageAnswer, TransactionAnswer, UseAnswer
-from web.bodies import UseBody, idempotency_key, query_number
+from web.bodies import END, WHOLE_DIGITS_MAX, UseBody, idempotency_key
+from web.query_numbers import number_schema, query_number
 from web.routes.uses import answer_of, posting_of
 from web.routing import Access, Call, Query, Routes
 
@@ -17,13 +20,24 @@ routes = Routes("/api/v1/credits", Access.USER, "Credits")
 PAGE_DEFAULT: Final = 50
 OFFSET_MAX: Final = 10_000_000
 
-PAGE_QUERIES: Final = (
-    Query(
-        "limit", "How many, newest first; more than 500 is taken as 500", {"type": "integer", "minimum": 0}
-    ),
-    Query("offset", "How many to pass over", {"type": "integer", "minimum": 0}),
-    Query("cursor", "The `cursor` of the last one seen, instead of `offset`", {"type": "string"}),
+CURSOR: Final = Query(
+    "cursor",
+    "The `cursor` of the last one seen, instead of `offset`",
+    {"type": "string", "pattern": rf"^-?[0-9]{{1,{WHOLE_DIGITS_MAX}}}{END}"},
 )
+
+PAGE_QUERIES: Final = (
+    Query("limit", "How many, newest first; more than 500 is taken as 500", number_schema(0)),
+    Query("offset", "How many to pass over", number_schema(0)),
+    CURSOR,
+)
+
+
+def cursor_of(request: web.Request) -> int | None:
+    """The version of the last entry seen.  Raises BadRequest."""
+    if "cursor" not in request.query:
+        return None
+    return query_number(request, "cursor", 0, low=-(10**WHOLE_DIGITS_MAX))
 
 
 @routes.add("GET", "/balance", answer=BalanceAnswer)
@@ -51,9 +65,8 @@ async def transactions(call: Call) -> list[TransactionAnswer]:
     """The caller's entries, newest first."""
     limit = query_number(call.request, "limit", PAGE_DEFAULT, low=0, high=ENTRIES_PER_PAGE_MAX)
     offset = query_number(call.request, "offset", 0, low=0, high=OFFSET_MAX)
-    cursor = None
-    if "cursor" in call.request.query:
-        cursor = query_number(call.request, "cursor", 0, low=-(10**15))
+    cursor = cursor_of(call.request)
+    if cursor is not None:
         offset = 0
     user_id = call.caller.user_id
     page = await call.services.bridge.run(

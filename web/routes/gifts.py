@@ -22,7 +22,7 @@ from domain.errors import (
 )
 from domain.gifts.reading import GIFTS_PER_PAGE_MAX
 from domain.idempotency import Answer
-from web.bodies import path_text, path_uuid, query_number
+from web.bodies import path_text, path_uuid
 from web.gift_shapes import (
     CancelledGiftAnswer,
     CreateGiftBody,
@@ -35,6 +35,7 @@ from web.gift_shapes import (
 )
 from web.guessing import counted
 from web.once import once
+from web.query_numbers import number_schema, query_number
 from web.routes.credits import OFFSET_MAX
 from web.routing import Access, Call, Query, Routes
 
@@ -44,9 +45,9 @@ PAGE_QUERIES = (
     Query(
         "limit",
         f"How many, newest first: {GIFTS_PER_PAGE_MAX} unless it says fewer",
-        {"type": "integer", "minimum": 0},
+        number_schema(0),
     ),
-    Query("offset", "How many to pass over", {"type": "integer", "minimum": 0}),
+    Query("offset", "How many to pass over", number_schema(0)),
 )
 
 

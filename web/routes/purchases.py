@@ -19,7 +19,8 @@ from domain.errors import (
 )
 from domain.purchases import PURCHASES_PER_PAGE_MAX, Purchase, Wanted
 from web.answers import Answer, Timestamp, timestamp, timestamp_or_null
-from web.bodies import IdempotencyKey, idempotency_key, path_uuid, query_number
+from web.bodies import IdempotencyKey, idempotency_key, path_uuid
+from web.query_numbers import query_number
 from web.redirects import check_redirect
 from web.routes.credits import OFFSET_MAX, PAGE_QUERIES
 from web.routing import Access, Call, Routes

@@ -101,7 +101,7 @@ def attempts(request: Request[T], patience: Patience) -> Generator[Step, Result,
         defects += isinstance(result, Received) and result.status == 500
         backoff = min(PAUSE_SECONDS_MAX, patience.first_pause_seconds * 2.0 ** min(count - 1, 20))
         # Between half of it and all of it: callers who failed together do not come back together.
-        pause = max(wait_seconds, backoff * random.uniform(0.5, 1.0))  # noqa: S311  # no secret
+        pause = max(wait_seconds, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - no secret  # nosec B311
         if defects > 1 or time.monotonic() + pause >= ends_at:
             raise Unconfirmed(
                 f"{request.name}: {problem}",
