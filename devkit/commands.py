@@ -244,7 +244,11 @@ COMMANDS: dict[str, Command] = {
     "fuzz": Command(
         "[--requests N] [--seed S]", "ask the whole system anything, with every credential", _fuzz
     ),
-    "drill": Command("restore [--seconds N]", "back a running system up, lose it, restore it", _drill),
+    "drill": Command(
+        "[restore|debian]",
+        "restore a backup of a system under load; or follow the docs on a bare Debian",
+        _drill,
+    ),
     "pgbouncer": Command("[TESTS]", "run the service behind a real PgBouncer; or these tests so", _pgbouncer),
     "mutants": Command("[--only TEXT]", "put deliberate bugs into a copy, and see them caught", _mutants),
     "fmt": Command("[PATHS]", "format the code and fix what can be fixed", _fmt),

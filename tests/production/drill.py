@@ -5,6 +5,7 @@ backup and one with an archive of the write-ahead log are taken, and a replica f
 good, each backup is restored into a server of its own, and is held against what callers were told: every fact of the
 books holds; what was acknowledged before the backup was begun is there, with an archive everything; and a service
 started on it, with an empty Redis, answers a repeat of an old key with the first answer, and goes on.
+`./dev drill debian` is in newcomer.py.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from domain import invariants
 from domain.database import make_engine
 from tests.faults.load import Load, Told
 from tests.production.backups import Archive, Backup, Base, Dump, Replica
+from tests.production.newcomer import follow
 from tests.servers import copy_of_golden
 from tests.support.books import Books
 from tests.support.whole import Whole, live, whole_service
@@ -247,9 +249,11 @@ def show(result: Result, console: Console) -> None:
 def main(arguments: list[str]) -> int:
     """0 when nothing was lost."""
     parser = argparse.ArgumentParser(prog="./dev drill", description=__doc__)
-    parser.add_argument("what", choices=["restore"])
+    parser.add_argument("what", choices=["restore", "debian"])
     parser.add_argument("--seconds", type=float, default=20.0, help="how long people spend (default 20)")
     options = parser.parse_args(arguments)
+    if options.what == "debian":
+        return follow()
     console = Console(highlight=False)
     result = asyncio.run(drill(options.seconds, console.print))
     show(result, console)

@@ -204,3 +204,14 @@ def test_the_images_packages_are_those_that_the_service_imports() -> None:
         if not {one.lower().replace("_", "-") for one in belongs_to.get(name, [])} & names
     }
     assert missing == set()
+
+
+def test_the_procfile_starts_the_same_programs() -> None:
+    lines = (ROOT / "Procfile").read_text("utf-8").splitlines()
+    kinds = dict(line.split(": ", 1) for line in lines)
+    assert {kind: program_of(command) for kind, command in kinds.items()} == {
+        "release": "migrations",
+        "web": "web",
+        "worker": "workers",
+        "scheduler": "scheduler",
+    }
