@@ -251,3 +251,29 @@ async def test_an_idempotency_key_that_is_no_text_is_400(rich: Service) -> None:
     reply = await post(rich, f"{USER}/use", body, **{"Idempotency-Key": "x" * 256})
     assert what_is_wrong(reply, "idempotencyKey") is None, reply.brief
     assert rich.books.everything() == books
+
+
+async def test_a_whole_number_may_be_written_with_a_fraction_that_is_none(service: Service) -> None:
+    raw = b'{"name": "x", "credits": 5.0, "priceEuroCents": 1e2, "sortOrder": -1.0, "metadata": {"a": 2.50}}'
+    headers = {"Authorization": f"Bearer {service.auth.mint('root', role='admin')}"}
+    made = await service.call("POST", "/api/v1/admin/packages", raw=raw, headers=headers)
+    assert made.status == 201, made.brief
+    assert (made.json["credits"], made.json["priceEuroCents"], made.json["sortOrder"]) == (5, 100, -1)
+    for wrong in (b"5.5", b"1e999999", b"1e-999999", b"NaN", b'"5"'):
+        bad = raw.replace(b"5.0", wrong)
+        assert (await service.call("POST", "/api/v1/admin/packages", raw=bad, headers=headers)).status == 400
+
+
+async def test_what_is_wrong_in_a_field_that_nobody_asks_for_is_no_matter(service: Service) -> None:
+    raw = (
+        b'{"userId": "anna", "amount": 5, "reason": "x", "referenceId": "r", "more": "\\ud800", "amount": 5}'
+    )
+    headers = {"X-Service-Key": SERVICE_KEY}
+    reply = await service.call("POST", f"{INTERNAL}/grant", raw=raw, headers=headers)
+    assert reply.ok()["newBalance"] == 5
+
+
+async def test_a_bad_key_in_the_header_is_400_though_the_one_in_the_body_is_good(rich: Service) -> None:
+    headers = {"Idempotency-Key": "x" * 256}
+    reply = await rich.use("anna", 1, idempotencyKey="k", headers=headers)
+    assert [one["field"] for one in reply.refused(400, "Invalid request")["details"]] == ["idempotencyKey"]
