@@ -48,7 +48,7 @@ FIRST_EXAMPLES = 3
 REQUESTS_FOR_AN_EXAMPLE = 3.0
 """About what one more example costs, over all routes of a pass: the request, its unwanted twin, chains."""
 
-EXAMPLES_MAX = 60
+EXAMPLES_MAX = 20
 """In one round: what it finds is told when it ends."""
 
 
