@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
 from bench.figures.counted import Counted
 from bench.fill import fill
@@ -105,48 +106,33 @@ def growth_users(rig: Rig, pace: Pace) -> list[Figure]:
 
 def growth_entries(rig: Rig, pace: Pace) -> list[Figure]:
     """Deductions of the same people, by the number of entries in the books."""
-    made = rig.new_database("long")
-    fill(made, users=USERS, uses=0)
-    sizes = (10_000, 100_000, *pace.of_sizes((1_000_000, 10_000_000)))
-    rates = Curve(name="deductions", unit="deductions/s", x_name="entries in the books", points=[])
-    p99s = Curve(name="p99", unit="ms", x_name="entries in the books", points=[])
-    rig.accounts.generators.clear()
-    series: list[Series] = []
-    checks: list[str] = []
-    there = USERS
-    with made.front() as front:
+    sizes = (10_000, 100_000, *pace.of_sizes((1_000_000, 5_000_000)))
+    with ExitStack() as stack:
+        books: dict[int, Counted] = {}
         for size in sizes:
-            # Others' entries, ten each; the books grow between the sizes, so these are not in turns.
-            fill(made, users=(size - there) // 10, uses=9, first=there + USERS)
-            there = size
-            counted = Counted(made, front, pace)
-            one, latencies = measured_at(made, counted, f"{size:,} entries", pace.turns)
-            series.append(one)
-            rates.points.append(Point(x=size, values=one.values))
-            p99s.points.append(Point(x=size, values=latencies))
-            checks += [f"{size:,} entries: {check}" for check in counted.checks()]
-    says = f"deductions with {sizes[-1]:,} entries in the books, against {sizes[0]:,}"
-    return [
-        figure(
-            made,
-            "growth_entries",
-            says,
-            [series[-1], series[0]],
-            must=None,
-            aim=None,
-            checks=checks,
-            curves=[rates, p99s],
-        )
-    ]
+            made = rig.new_database(f"entries_{size}")
+            fill(made, users=USERS, uses=0)
+            # Others' entries, ten each.
+            fill(made, users=(size - USERS) // 10, uses=9, first=2 * USERS)
+            books[size] = Counted(made, stack.enter_context(made.front()), pace)
 
+        def measure(size: int) -> Report:
+            books[size].per_second()  # pages changed since the checkpoint are in the log whole, once
+            return books[size].send(books[size].plan())
 
-def measured_at(rig: Rig, counted: Counted, name: str, turns: int) -> tuple[Series, list[float]]:
-    """Deductions a second in turns, after a warm-up; and the p99 of each turn."""
-    series, latencies = Series(name=name, unit="deductions/s", values=[]), list[float]()
-    counted.per_second()
-    for _ in range(turns):
-        take(rig, series, lambda: noted(counted.send(counted.plan()), latencies))
-    return series, latencies
+        return [
+            curve_figure(
+                rig,
+                "growth_entries",
+                f"deductions with {sizes[-1]:,} entries in the books, against {sizes[0]:,}",
+                sizes,
+                measure,
+                x_name="entries in the books",
+                turns=pace.turns,
+                against=sizes[0],
+                checks=lambda: [f"{size:,}: {check}" for size in sizes for check in books[size].checks()],
+            )
+        ]
 
 
 def noted(report: Report, latencies: list[float]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -89,12 +89,20 @@ class Cutter(Breaker):
         # A host that is away for another reason is waited for.
         async with self.busy[f"host {host}"]:
             absence = self.watch.note_cut(host, what)
-            await asyncio.to_thread(self.network.cut, host, what)
+            await self._change(self.network.cut, host, what)
             members = [self.house.members[name] for name in LIVES_ON[host]] if what is Cut.VANISHED else []
             for member in members:
                 await asyncio.to_thread(member.kill)
             await asyncio.sleep(seconds)
-            await asyncio.to_thread(self.network.mend, host, what)
+            await self._change(self.network.mend, host, what)
             for member in members:
                 await asyncio.to_thread(member.start)
             absence.ended = self.town.clock()
+
+    async def _change(self, change: Callable[[str, Cut], None], host: str, what: Cut) -> None:
+        if what in FROM_DATA:
+            # The other end of the way may be away itself, and is waited for.
+            async with self.busy[f"host {DATA}"]:
+                await asyncio.to_thread(change, host, what)
+        else:
+            await asyncio.to_thread(change, host, what)
