@@ -36,8 +36,13 @@ def list_all(world: World, params: forms.Params) -> Object:
 def forget_old(world: World) -> None:
     """Drop the delivered events that the API lists no more, so that a kept store does not grow for ever."""
     store = world.store
-    kept = [one for one in store.all("event") if _kept(world, one) or one["id"] in store.undelivered]
-    store.objects["event"] = {one["id"]: one for one in kept}
+    old = [one["id"] for one in store.all("event") if not _kept(world, one)]
+    gone = [event_id for event_id in old if not store.hidden.get(event_id, {}).get("deliveries")]
+    for event_id in gone:
+        del store.objects["event"][event_id]
+        store.hidden.pop(event_id, None)
+    if gone:
+        store.begin_anew()
 
 
 def _kept(world: World, event: Object) -> bool:

@@ -66,20 +66,19 @@ class Idempotency:
 
     def keep(self, key: str, path: str, params: Params, answer: Answer) -> None:
         """Keep an answer under its key."""
-        self.world.store.idempotency[key] = {
+        kept = {
             "request": _fingerprint(path, params),
             "status": answer.status,
             "text": answer.text,
             "request_id": answer.request_id,
             "created": self.world.now(),
         }
+        self.world.store.keep_answer(key, kept)
 
     def _kept(self, key: str) -> dict[str, Any] | None:
-        kept = self.world.store.idempotency.get(key)
-        if kept and kept["created"] <= self.world.now() - KEPT_SECONDS:
-            del self.world.store.idempotency[key]
-            return None
-        return kept
+        kept = self.world.store.answers.get(key)
+        is_over = kept and kept["created"] <= self.world.now() - KEPT_SECONDS
+        return None if is_over else kept
 
 
 def _fingerprint(path: str, params: Params) -> str:

@@ -209,12 +209,10 @@ def finish_later(world: World, intent: Object) -> None:
 
 def session_of(world: World, intent_id: str) -> Object | None:
     """Return the session that made an intent, or None."""
-    found = (
-        one
-        for one in world.store.all("checkout.session")
-        if world.store.hidden[one["id"]]["intent"] == intent_id
-    )
-    return next(found, None)
+    for one in world.store.all("checkout.session"):
+        if world.store.hidden[one["id"]]["intent"] == intent_id:
+            return world.store.get("checkout.session", one["id"])
+    return None
 
 
 def _check_open(session: Object) -> None:

@@ -1,4 +1,4 @@
-"""Everything the simulator knows, in memory; saved whole to one file where there is a directory."""
+"""Everything the simulator knows, in memory; what changes is added to one file where there is a directory."""
 
 import json
 from collections.abc import Callable
@@ -10,41 +10,98 @@ from simulators.stripe import forms
 from simulators.stripe.errors import ParameterError, no_such
 from simulators.stripe.shapes import Object, list_of
 
-STORE_FILE = "stripe.json"
+STORE_FILE = "stripe.jsonl"
 
 # Stripe's own limits of a page.
 PAGE_DEFAULT = 10
 PAGE_MAX = 100
+
+# Beside the resources, what the file has: answers by their idempotency key, and what is hidden by an object's id.
+ANSWER, HIDDEN = "answer", "hidden"
+NOTHING = hash(json.dumps(None))
 
 
 class Store:
     """Objects by resource (`payment_intent`, …) and id, oldest first, with what only Stripe knows of each.
 
     `hidden` holds, by object id, facts that no field shows: how a test card behaves, which intent an
-    open Checkout session has.  `idempotency` and `undelivered` belong to their own modules.
+    open Checkout session has, how often an event is still to be delivered.
+
+    Whoever got an object from `put`, `find`, `get` or `find_anywhere` may change it, and what is hidden of it:
+    the next `save` writes that alone, so that a change costs the same however much is known.  What `all` gives
+    is for reading.
     """
 
     def __init__(self, directory: Path | None = None) -> None:
         self._path = directory / STORE_FILE if directory else None
         self.objects: dict[str, dict[str, Object]] = {}
         self.hidden: dict[str, dict[str, Any]] = {}
-        self.idempotency: dict[str, dict[str, Any]] = {}
-        self.undelivered: list[str] = []
+        self.answers: dict[str, dict[str, Any]] = {}
+        # In the order in which they were given, which is that of the objects' making.
+        self._given: dict[tuple[str, str], None] = {}
+        self._written: dict[tuple[str, str], int] = {}
         if self._path and self._path.exists():
-            self.__dict__.update(json.loads(self._path.read_text(encoding="utf-8")))
+            self._read(self._path)
+            self.begin_anew()
+
+    def _read(self, path: Path) -> None:
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True):
+            # A line without its end was being written when the process was killed: it was never answered.
+            for section, name, value in json.loads(line) if line.endswith("\n") else ():
+                if value is None:
+                    self._section(section).pop(name, None)
+                else:
+                    self._section(section)[name] = value
+
+    def begin_anew(self) -> None:
+        """Write a file with the newest of everything, and nothing else."""
+        if self._path:
+            sections = {**self.objects, ANSWER: self.answers, HIDDEN: self.hidden}
+            self._given = {(section, name): None for section, known in sections.items() for name in known}
+            self._written = {}
+            write_atomically(self._path, self._changes())
 
     def save(self) -> None:
-        """Write everything to the file, if there is one; a reader or a crash sees the old or the new."""
-        if self._path:
-            kept = {name: value for name, value in self.__dict__.items() if name != "_path"}
-            write_atomically(self._path, json.dumps(kept))
+        """Add what changed to the file, if there is one; who reads it after a crash sees a save whole or not."""
+        if self._path and (changes := self._changes()):
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(changes)
+
+    def _changes(self) -> str:
+        """A line with what was given and is not as it was written last; empty where nothing is."""
+        given = dict.fromkeys(
+            one for section, name in self._given for one in ((section, name), (HIDDEN, name))
+        )
+        changed = []
+        for section, name in given:
+            value = self._section(section).get(name)
+            written = hash(json.dumps(value))
+            if written != self._written.get((section, name), NOTHING):
+                changed.append((section, name, value))
+                self._written[section, name] = written
+        self._given = {}
+        return json.dumps(changed) + "\n" if changed else ""
+
+    def _section(self, name: str) -> dict[str, Any]:
+        special = {ANSWER: self.answers, HIDDEN: self.hidden}.get(name)
+        return self.objects.setdefault(name, {}) if special is None else special
+
+    def _give(self, obj: Object) -> Object:
+        self._given[obj["object"], obj["id"]] = None
+        return obj
+
+    def keep_answer(self, key: str, answer: dict[str, Any]) -> None:
+        """Keep what was answered under an idempotency key."""
+        self.answers[key] = answer
+        self._given[ANSWER, key] = None
 
     def put(self, obj: Object, /, **hidden: Any) -> Object:
         """Keep a new object and return it."""
         self.objects.setdefault(obj["object"], {})[obj["id"]] = obj
         if hidden:
             self.hidden[obj["id"]] = hidden
-        return obj
+        return self._give(obj)
 
     def all(self, resource: str) -> list[Object]:
         """Return every object of a resource, oldest first."""
@@ -52,7 +109,8 @@ class Store:
 
     def find(self, resource: str, object_id: str) -> Object | None:
         """Return an object, or None."""
-        return self.objects.get(resource, {}).get(object_id)
+        found = self.objects.get(resource, {}).get(object_id)
+        return None if found is None else self._give(found)
 
     def get(self, resource: str, object_id: str, param: str = "id") -> Object:
         """Return an object.  Raises the StripeError `resource_missing` (404); `param` is named in it."""
@@ -63,7 +121,8 @@ class Store:
 
     def find_anywhere(self, object_id: str) -> Object | None:
         """Return the object with that id, of whatever resource, or None."""
-        return next((of_kind[object_id] for of_kind in self.objects.values() if object_id in of_kind), None)
+        found = (self.find(resource, object_id) for resource in self.objects)
+        return next((one for one in found if one is not None), None)
 
     def page(
         self, resource: str, params: forms.Params, url: str, matches: Callable[[Object], bool]

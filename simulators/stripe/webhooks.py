@@ -6,6 +6,7 @@ import hmac
 import json
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
@@ -77,7 +78,11 @@ class Webhooks:
         self.losing = False
         self.attempts: list[Attempt] = []
         self._world = world
-        self._queue = [Delivery(event_id) for event_id in world.store.undelivered]
+        self._queue = [
+            Delivery(event["id"])
+            for event in world.store.all("event")
+            for _ in range(world.store.hidden.get(event["id"], {}).get("deliveries", 0))
+        ]
         self._in_flight: list[Delivery] = []
         self._changed = threading.Condition(world.lock)
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -89,7 +94,7 @@ class Webhooks:
             with self._changed:
                 self._queue.append(Delivery(event["id"]))
             # What made the event saves the store when it is done, with this in it.
-            self._remember(save=False)
+            self._remember([event["id"]], save=False)
 
     # Controls
 
@@ -112,29 +117,31 @@ class Webhooks:
     def undelivered(self) -> list[Object]:
         """Return the events that wait, in the order they would go out."""
         with self._changed:
-            return [self._world.store.get("event", one.event_id) for one in [*self._in_flight, *self._queue]]
+            events = self._world.store.objects.get("event", {})
+            return [events[one.event_id] for one in [*self._in_flight, *self._queue]]
 
     def repeat(self, event_id: str, times: int = 1) -> None:
         """Send an event `times` times more, delivered or not."""
         self._world.store.get("event", event_id)
         with self._changed:
             self._queue += [Delivery(event_id) for _ in range(times)]
-        self._remember()
+        self._remember([event_id])
 
     def reorder(self, event_ids: list[str]) -> None:
         """Put the waiting deliveries of these events first, in this order; `pause` before."""
         with self._changed:
             rank = {event_id: place for place, event_id in enumerate(event_ids)}
             self._queue.sort(key=lambda one: rank.get(one.event_id, len(rank)))
-        self._remember()
+        self._wake_up()
 
     def drop(self, event_ids: list[str] | None = None) -> list[str]:
         """Forget the waiting deliveries of these events, by default all; returns the dropped ids."""
         with self._changed:
             dropped = [one for one in self._queue if event_ids is None or one.event_id in event_ids]
             self._queue = [one for one in self._queue if one not in dropped]
-        self._remember()
-        return [one.event_id for one in dropped]
+        event_ids = [one.event_id for one in dropped]
+        self._remember(event_ids)
+        return event_ids
 
     async def deliver_now(self, event_ids: list[str] | None = None) -> list[Attempt]:
         """Send the waiting deliveries once, in order, paused or not, and return what came of each.
@@ -258,12 +265,15 @@ class Webhooks:
                 delivery.attempts += 1
                 delivery.due = time.monotonic() + back_off
                 self._queue.append(delivery)
-        self._remember()
+        self._remember([event["id"]])
 
-    def _remember(self, *, save: bool = True) -> None:
-        """Note in the store what waits, so that a restart delivers it; and tell who waits for a change."""
+    def _remember(self, event_ids: list[str], *, save: bool = True) -> None:
+        """Note how often these are still to be delivered, so that a restart does; tell who waits for a change."""
         with self._changed:
-            self._world.store.undelivered = [one.event_id for one in [*self._in_flight, *self._queue]]
+            waiting = Counter(one.event_id for one in [*self._in_flight, *self._queue])
+            for event_id in event_ids:
+                event = self._world.store.get("event", event_id)
+                self._world.store.hidden[event["id"]] = {"deliveries": waiting[event_id]}
             if save:
                 self._world.store.save()
             self._changed.notify_all()

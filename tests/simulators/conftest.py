@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import stripe
 
 from simulators.stripe import StripeSimulator
+from simulators.stripe.store import Store
 from tests.simulators.receiver import Receiver
 
 
@@ -27,12 +29,20 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def simulator(receiver: Receiver) -> Iterator[StripeSimulator]:
-    """A simulator that delivers to `receiver` and tries again soon."""
+def simulator(receiver: Receiver, tmp_path: Path) -> Iterator[StripeSimulator]:
+    """A simulator that delivers to `receiver` and tries again soon; its file has all that it knows at the end."""
     with StripeSimulator(
-        webhook_url=receiver.url, retry_seconds=0.05, retry_seconds_max=0.1, timeout_seconds=0.5
+        webhook_url=receiver.url,
+        directory=tmp_path,
+        retry_seconds=0.05,
+        retry_seconds_max=0.1,
+        timeout_seconds=0.5,
     ).on_a_thread() as simulator:
         yield simulator
+    kept = Store(tmp_path)
+    assert kept.objects == simulator.world.store.objects
+    assert kept.hidden == simulator.world.store.hidden
+    assert kept.answers == simulator.world.store.answers
 
 
 @pytest.fixture

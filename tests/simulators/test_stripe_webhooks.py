@@ -154,4 +154,4 @@ def test_undelivered_events_and_all_objects_outlive_a_restart(receiver: Receiver
             {"amount": 500, "currency": "eur", "metadata": {"purchaseId": "p"}}, {"idempotency_key": "key"}
         )
         assert repeated.id == intent.id
-    assert (tmp_path / "stripe.json").exists()
+    assert (tmp_path / "stripe.jsonl").exists()
