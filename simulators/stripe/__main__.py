@@ -17,6 +17,7 @@ def main(arguments: list[str] | None = None) -> int:
         webhook_secrets=tuple(options.webhook_secret) or (DEFAULT_SECRET,),
         directory=options.data,
         public_url=options.public_url,
+        parallel=options.parallel,
     )
     simulator.url = serving.url_of(listener)
     serving.serve_until_stopped(simulator.application(), listener, name="Stripe simulator")
@@ -33,6 +34,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument(
         "--webhook-secret", action="append", default=[], help="what they are signed with; may be repeated"
     )
+    serve.add_argument("--parallel", type=int, default=1, help="how many events are delivered at once")
     serve.add_argument("--public-url", default="", help="where people reach the hosted pages")
     return parser
 

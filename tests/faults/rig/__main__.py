@@ -18,6 +18,9 @@ from tests.faults.rig.schedule import make_schedule
 
 FINDINGS_SHOWN_MAX = 40
 
+WIDTH = 120
+"""Of what is printed where there is no terminal to ask."""
+
 
 def main(arguments: list[str]) -> int:
     """0 when nothing was found."""
@@ -28,7 +31,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--schedule", action="store_true", help="print what would break, and break nothing")
     options = parser.parse_args(arguments)
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    console = Console(highlight=False)
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
     seconds = options.minutes * 60
     if options.schedule:
         for fault in make_schedule(seed, seconds):
@@ -66,7 +69,12 @@ def show(result: Result, console: Console) -> None:
     for note in result.notes:
         console.print(note, markup=False)
     console.print(f"faults injected: {sum(result.faults.values())} {result.faults}")
+    if result.revived:
+        console.print(f"ended by themselves and were started again: {result.revived}")
     console.print(f"checked: {result.checked}; quiet {result.quiet_after_seconds:.1f} s after the load")
+    console.print(
+        f"judged in {result.judged_in_seconds:.1f} s; the rig itself needed {result.memory_mib:.0f} MiB"
+    )
     for finding in result.findings[:FINDINGS_SHOWN_MAX]:
         console.print(f"FOUND {finding}", markup=False)
     verdict = f"{len(result.findings)} findings" if result.findings else "nothing found"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import signal
 import statistics
-from collections import defaultdict
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections import Counter, defaultdict
+from contextlib import AbstractAsyncContextManager, nullcontext, suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -17,6 +17,8 @@ from tests.faults.rig.records import Record, Records, Told
 from tests.faults.rig.schedule import Deed, Fault
 from tests.faults.rig.trade import Stripe
 from tests.faults.rig.verdict import Verdict
+
+SUPERVISED_EVERY_SECONDS = 0.5
 
 
 @dataclass
@@ -39,6 +41,8 @@ class Breaker:
     injected: list[Injected] = field(default_factory=list)
     busy: defaultdict[str, asyncio.Lock] = field(default_factory=lambda: defaultdict(asyncio.Lock))
     """By target: what takes longer to come back than was planned is not broken again meanwhile."""
+    revived: Counter[str] = field(default_factory=Counter)
+    """Which processes ended by themselves, without having been broken, and how often."""
 
     def watching(self) -> AbstractAsyncContextManager[object]:
         """Open while the load lasts: for who looks on."""
@@ -50,10 +54,25 @@ class Breaker:
 
     async def run(self, schedule: list[Fault]) -> None:
         """All of it; ends when the last one is mended."""
-        async with asyncio.TaskGroup() as group:
-            for fault in schedule:
-                await asyncio.sleep(max(0.0, self.began + fault.at - self.town.clock()))
-                group.create_task(self._inject(fault))
+        is_over = asyncio.Event()
+        async with asyncio.TaskGroup() as supervising:
+            supervising.create_task(self._revive(is_over))
+            async with asyncio.TaskGroup() as group:
+                for fault in schedule:
+                    await asyncio.sleep(max(0.0, self.began + fault.at - self.town.clock()))
+                    group.create_task(self._inject(fault))
+            is_over.set()
+
+    async def _revive(self, is_over: asyncio.Event) -> None:
+        """A supervisor's work: what ends by itself is started again."""
+        while not is_over.is_set():
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SUPERVISED_EVERY_SECONDS):
+                    await is_over.wait()
+            for name in self.house.members:
+                if not self.busy[name].locked():
+                    async with self.busy[name]:
+                        self.revived[name] += await asyncio.to_thread(self.house.revive, name)
 
     async def _inject(self, fault: Fault) -> None:
         async with self.busy[fault.target]:
@@ -121,18 +140,17 @@ class Recovery:
 def recoveries(injected: list[Injected], records: Records) -> list[Recovery]:
     """By target and fault; none where the target serves no request of a client's."""
     groups: dict[tuple[str, str], list[Injected]] = {}
+    shown: dict[str, list[Record]] = {}
     for one in injected:
-        target = one.fault.target.replace("-1", "").replace("-2", "")
-        groups.setdefault((target, one.fault.what.value), []).append(one)
+        name = one.fault.target
+        if name not in shown:
+            shown[name] = [record for record in records.all if shows_recovery(name, record)]
+        groups.setdefault((name.replace("-1", "").replace("-2", ""), one.fault.what.value), []).append(one)
     found = []
     for (target, what), group in sorted(groups.items()):
         took, after = [], []
         for one in group:
-            oks = [
-                record.ended
-                for record in records.all
-                if record.began >= one.began and shows_recovery(one.fault.target, record)
-            ]
+            oks = [record.ended for record in shown[one.fault.target] if record.began >= one.began]
             if oks:
                 took.append(min(oks) - one.began)
                 later = [ended for ended in oks if ended >= one.ended]

@@ -25,6 +25,8 @@ from tests.support.client import SERVICE_KEY
 from tests.support.process import process_environment
 
 WEBHOOK_SECRET = "whsec_of_the_rig"
+DELIVERIES_AT_ONCE = 4
+"""More than one: an event that nobody answers holds up no other, and their order is left to chance, as at Stripe."""
 WEBS = ("web-1", "web-2")
 WORKERS = ("worker-1", "worker-2")
 SCHEDULERS = ("scheduler-1", "scheduler-2")
@@ -50,10 +52,18 @@ class Module:
         self._program = program
         self._log = log
         self._child: Child | None = None
+        self._said_before = 0
+
+    def says(self, text: str) -> bool:
+        """Whether it said that since it was started last."""
+        with self._log.open("rb") as log:
+            log.seek(self._said_before)
+            return text.encode() in log.read()
 
     def start(self) -> None:
         """Start it; returns at once, as a supervisor does."""
         if self._child is None:
+            self._said_before = self._log.stat().st_size if self._log.exists() else 0
             self._child = Child(self._program, self._log)
 
     def wait_ready(self) -> None:
@@ -168,11 +178,18 @@ class House:
             link.heal()
         for member in self.members.values():
             send_all(member.pids(), signal.SIGCONT)
-        for member in self.members.values():
-            if isinstance(member, Module) and member.has_died:
-                member.stop()
-                member.kill()
+        for name, member in self.members.items():
+            self.revive(name)
             member.start()
+
+    def revive(self, name: str) -> bool:
+        """Start a process of ours again that ended by itself, as a supervisor does; whether it had to be."""
+        member = self.members[name]
+        if not isinstance(member, Module) or not member.has_died:
+            return False
+        member.stop()
+        member.start()
+        return True
 
 
 def service_environment(
@@ -231,7 +248,7 @@ def add_service(house: House, who: str, environment: Mapping[str, str], within: 
     if kind == "web":
         is_ready = answers(f"http://{environment['HOST']}:{environment['PORT']}/health")
     else:
-        is_ready = _says(house.home / f"{who}.log", f"{kind}_ready")
+        is_ready = _says(house, who, f"{kind}_ready")
     module = "workers" if kind == "worker" else kind
     house.module(who, module, environment=environment, is_ready=is_ready, within=within)
 
@@ -258,6 +275,8 @@ def add_simulators(
             f"{webhooks}/api/v1/webhooks/stripe",
             "--webhook-secret",
             WEBHOOK_SECRET,
+            "--parallel",
+            str(DELIVERIES_AT_ONCE),
         ),
     }
     for name, port in chosen.items():
@@ -277,8 +296,13 @@ def add_simulators(
     house.urls["issuer"] = issuer
 
 
-def _says(log: Path, text: str) -> Callable[[int], bool]:
-    return lambda _pid: log.exists() and text in log.read_text(errors="replace")
+def _says(house: House, who: str, text: str) -> Callable[[int], bool]:
+    def check(_pid: int) -> bool:
+        member = house.members[who]
+        assert isinstance(member, Module)
+        return member.says(text)
+
+    return check
 
 
 @asynccontextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import resource
 import shutil
 import tempfile
 import time
@@ -17,26 +18,17 @@ from typing import Any
 
 import aiohttp
 
-from domain.database import make_engine, transaction
-from domain.jobs import add_job
-from domain.reconciliation import FetchMissedEvents
 from simulators.auth import AuthSimulator
 from tests.faults.rig import clients, trade
 from tests.faults.rig.asking import Person, Town
 from tests.faults.rig.breaking import Breaker, Recovery, recoveries
 from tests.faults.rig.house import House, furnish, running
+from tests.faults.rig.quieting import become_quiet
 from tests.faults.rig.schedule import TARGETS, Fault, Target, make_schedule
 from tests.faults.rig.trade import Stripe
 from tests.faults.rig.verdict import Evidence, Verdict, judge
 from tests.support.books import Books
 from tests.support.client import Client
-
-QUIET_SECONDS = 240.0
-"""How long everything may take to end once nothing is broken any more: a job whose worker died three times in
-a row waits for two minutes."""
-
-ZOMBIE_SECONDS = 2.0
-"""What had been held up by a pause or a cut comes in within this time, once all is mended."""
 
 DUE_PER_MINUTE = 30
 CREW: tuple[tuple[str, int], ...] = (
@@ -62,11 +54,16 @@ class Result:
     statuses: dict[str, int] = field(default_factory=dict)
     faults: dict[str, int] = field(default_factory=dict)
     recoveries: list[Recovery] = field(default_factory=list)
+    revived: dict[str, int] = field(default_factory=dict)
+    """Processes that ended by themselves, and were started again."""
     checked: dict[str, int] = field(default_factory=dict)
     quiet_after_seconds: float = 0.0
     findings: list[str] = field(default_factory=list)
     evidence: str | None = None
     notes: list[str] = field(default_factory=list)
+    judged_in_seconds: float = 0.0
+    memory_mib: float = 0.0
+    """What the rig itself came to need, at most."""
 
     @property
     def told(self) -> Counter[str]:
@@ -118,8 +115,14 @@ async def run(
             async with breaker.watching():
                 await asyncio.gather(load, breaker.run(schedule))
             say("the load has ended; waiting until everything is quiet")
-            result.quiet_after_seconds = await _quiet(house, town, stripe, say)
+            quiet = await become_quiet(house, town, stripe)
+            say(str(quiet))
+            result.quiet_after_seconds = quiet.seconds
+            began = town.clock()
             verdict = await _judge(house, town, stripe, due)
+            result.judged_in_seconds = town.clock() - began
+            result.memory_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            verdict.say("quiet", 1, quiet.problems)
             result.notes = await asyncio.to_thread(breaker.judge, verdict)
             _fill(result, town, breaker, verdict)
             if result.findings and keep_in is not None:
@@ -182,43 +185,6 @@ def _make_due(house: House, seconds: float) -> dict[str, bool]:
     return due
 
 
-async def _quiet(house: House, town: Town, stripe: Stripe, say: Callable[[str], None]) -> float:
-    """Mend everything, and wait until all jobs ended and all events were delivered; the seconds it took."""
-    began = town.clock()
-    await asyncio.to_thread(house.mend)
-    await asyncio.to_thread(house.wait_ready)
-    await asyncio.sleep(ZOMBIE_SECONDS)
-    await trade.charge(Person(town, "10.0.0.1"), is_keyed=True)
-    books = Books(house.postgres.url())
-    waiting, undelivered = 1, 1
-    has_fetched = False
-    while town.clock() < began + QUIET_SECONDS:
-        undelivered = await stripe.undelivered()
-        if not undelivered and not has_fetched:
-            await asyncio.to_thread(_fetch_missed_events, house)
-            has_fetched = True
-        waiting = await asyncio.to_thread(books.one, "SELECT count(*) FROM ops.jobs WHERE state = 'waiting'")
-        if not waiting and not undelivered:
-            break
-        await asyncio.sleep(0.2)
-    else:
-        say(f"not quiet: {waiting} jobs wait, {undelivered} events are not delivered")
-    for name in ("web-1", "web-2"):
-        # In good order: what a web process has begun is done before it ends.
-        await asyncio.to_thread(house.members[name].stop)
-    return town.clock() - began
-
-
-def _fetch_missed_events(house: House) -> None:
-    """What the timetable does every five minutes."""
-    engine = make_engine(house.postgres.url(), pool_size=1)
-    try:
-        with transaction(engine) as connection:
-            add_job(connection, FetchMissedEvents(), now=datetime.now(UTC))
-    finally:
-        engine.dispose()
-
-
 async def _judge(house: House, town: Town, stripe: Stripe, due: dict[str, bool]) -> Verdict:
     async with aiohttp.ClientSession() as session, session.get(f"{house.urls['notify']}/sent") as response:
         notices = (await response.json())["sent"]
@@ -231,6 +197,7 @@ def _fill(result: Result, town: Town, breaker: Breaker, verdict: Verdict) -> Non
     result.statuses = dict(town.records.statuses.most_common())
     result.faults = dict(Counter(one.fault.what.value for one in breaker.injected))
     result.recoveries = recoveries(breaker.injected, town.records)
+    result.revived = {name: times for name, times in breaker.revived.items() if times}
     result.checked = dict(verdict.checked)
     result.findings = verdict.findings
 
