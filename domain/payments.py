@@ -95,6 +95,13 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     reversals: Sequence[Reversal] = ()
 
 
+class EventList(msgspec.Struct, frozen=True, kw_only=True):
+    """Events, oldest first, as they were `at` a time by the provider's own clock; None where it did not tell."""
+
+    events: list[dict[str, Any]]
+    at: datetime | None
+
+
 class Gateway(Protocol):
     """The door to the provider.  Every call blocks, for seconds when the provider is slow.
 
@@ -135,10 +142,8 @@ class Gateway(Protocol):
         """
         ...
 
-    def events(
-        self, types: Sequence[str], *, since: datetime, until: datetime
-    ) -> list[dict[str, Any]] | None:
-        """The events of these types made from `since` to before `until`, oldest first.
+    def events(self, types: Sequence[str], *, since: datetime, until: datetime) -> EventList | None:
+        """The events of these types made from `since` to before `until`.
 
         None when they are too many to be read at once.
         """

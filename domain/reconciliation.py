@@ -91,7 +91,11 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """The events of a window, oldest first; all that were made before `until`."""
+    """The events of a window, oldest first; all that were made before `until`.
+
+    That is no later than Stripe's own clock was: ours may be ahead, and what happens until it is right again
+    would never be read.
+    """
 
     events: list[dict[str, Any]]
     until: datetime
@@ -196,9 +200,10 @@ def read_events(gateway: Gateway, window: Window) -> Reading:
     """Read the window, or as much of its beginning as can be read at once."""
     until = window.until
     while True:
-        events = gateway.events(stripe_events.HANDLED_EVENTS, since=window.since, until=until)
-        if events is not None:
-            return Reading(events=events, until=until, has_more=until < window.until)
+        listed = gateway.events(stripe_events.HANDLED_EVENTS, since=window.since, until=until)
+        if listed is not None:
+            read_until = until if listed.at is None else min(until, listed.at)
+            return Reading(events=listed.events, until=read_until, has_more=until < window.until)
         length = (until - window.since) / 4
         if length < WINDOW_MIN:
             raise RuntimeError(f"too many events at Stripe in one second: {window.since.isoformat()}")

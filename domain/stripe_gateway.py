@@ -10,6 +10,7 @@ import random
 import time
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
@@ -20,6 +21,7 @@ from domain import stripe_facts
 from domain.payments import (
     CURRENCY,
     CustomerUnknown,
+    EventList,
     Known,
     Payment,
     PaymentOrder,
@@ -170,18 +172,19 @@ class StripeGateway:
         ours = [one for one in found if one is not None and one.purchase_id == purchase_id]
         return self._with_reversals(ours[0] if ours else None, now)
 
-    def events(
-        self, types: Sequence[str], *, since: datetime, until: datetime
-    ) -> list[dict[str, Any]] | None:
+    def events(self, types: Sequence[str], *, since: datetime, until: datetime) -> EventList | None:
         """See domain.payments.Gateway."""
         created = {"gte": int(since.timestamp()), "lt": int(until.timestamp())}
         params: Any = {"types": list(types), "created": created, "limit": EVENTS_PER_PAGE}
         found: list[dict[str, Any]] = []
+        at: datetime | None = None
         for _ in range(EVENT_PAGES_MAX):
             page = _patiently(lambda: self._client.v1.events.list(params))
+            # As of the first page: what came into being since then would have been on it.
+            at = at or _clock_of(page)
             found += [event.to_dict() for event in page.data]
             if not page.has_more:
-                return found[::-1]
+                return EventList(events=found[::-1], at=at)
             params["starting_after"] = page.data[-1].id
         return None
 
@@ -229,6 +232,16 @@ def _price(order: PaymentOrder) -> dict[str, Any]:
             "product_data": {"name": order.package_name},
         }
     }
+
+
+def _clock_of(answer: stripe.StripeObject) -> datetime | None:
+    """What Stripe's clock said, by the answer's Date (RFC 9110, section 6.6.1); None without one that can be read."""
+    response = answer.last_response
+    try:
+        at = None if response is None else parsedate_to_datetime(response.headers["Date"])
+    except (KeyError, ValueError):
+        return None
+    return None if at is None or at.tzinfo is None else at
 
 
 def _patiently(call: Callable[[], T]) -> T:

@@ -8,6 +8,7 @@ wherever there is somebody to do the work; several share the rows (SKIP LOCKED).
 from __future__ import annotations
 
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -20,12 +21,15 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from domain import heartbeats
 from domain.database import connections_in_use, connections_max, transaction
-from domain.jobs import Handler, claim_due
+from domain.jobs import Handler, bring_forward, claim_due
 from domain.jobs.failing import describe
 from domain.telemetry.metrics import CONNECTIONS_IN_USE, CONNECTIONS_MAX, RELAYED
 from nudges import NudgeBroker, message_for
 
 SWEEP_EVERY_SECONDS: Final = 1.0
+
+BRING_FORWARD_EVERY_SECONDS: Final = 15.0
+"""How long a job may wait in vain after the clock was set back."""
 
 QUEUE_ROOM: Final = 500
 """Messages that the relay lets wait in a queue of Redis: seconds of work.  The rest waits in the table, so
@@ -57,7 +61,8 @@ class Relay:
             self._kinds[handler.kind.queue.value].append(handler.kind.kind)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="relay", daemon=True)
-        self._beaten_at: datetime | None = None
+        # Seconds that passed, not the wall clock, which may be set.
+        self._beat_due = self._bring_forward_due = 0.0
         self._is_down = False
 
     @property
@@ -94,6 +99,7 @@ class Relay:
             CONNECTIONS_MAX.labels("worker").set(connections_max(self._engine))
             try:
                 self._beat()
+                self._bring_forward()
                 sent = self.sweep()
             except (SQLAlchemyError, RedisError, OSError) as error:
                 if not self._is_down:
@@ -105,8 +111,15 @@ class Relay:
                 self._is_down = False
 
     def _beat(self) -> None:
-        now = self._clock()
-        if self._beaten_at is None or now >= self._beaten_at + heartbeats.BEAT_EVERY:
+        if time.monotonic() >= self._beat_due:
             with transaction(self._engine) as connection:
-                heartbeats.beat(connection, "worker", started_at=self._started_at, now=now)
-            self._beaten_at = now
+                heartbeats.beat(connection, "worker", started_at=self._started_at, now=self._clock())
+            self._beat_due = time.monotonic() + heartbeats.BEAT_EVERY.total_seconds()
+
+    def _bring_forward(self) -> None:
+        if time.monotonic() >= self._bring_forward_due:
+            with transaction(self._engine) as connection:
+                brought = bring_forward(connection, now=self._clock())
+            if brought:
+                log.warning("clock_was_set_back", jobs=brought)
+            self._bring_forward_due = time.monotonic() + BRING_FORWARD_EVERY_SECONDS

@@ -5,7 +5,7 @@ into workers/actors.
 """
 
 from domain.jobs.add import add_job, add_jobs_of_people
-from domain.jobs.due import claim_due
+from domain.jobs.due import bring_forward, claim_due
 from domain.jobs.handlers import Handler, Once, Outside, Steps
 from domain.jobs.kind import Job, Queue
 from domain.jobs.operate import cancel, prune, retry
@@ -36,6 +36,7 @@ __all__ = [
     "Steps",
     "add_job",
     "add_jobs_of_people",
+    "bring_forward",
     "cancel",
     "claim_due",
     "count_jobs",

@@ -14,6 +14,10 @@ BACKOFF_FIRST: Final = timedelta(seconds=1)
 BACKOFF_SHARE_OF_HORIZON: Final = 12
 """The longest pause is this share of the horizon: a dozen tries at least, however long the horizon is."""
 
+TRIES_MIN: Final = 5
+"""Failed attempts before a job may fail for good, half a minute of them at least: a horizon that passed because the
+clock was set forward, or because nobody worked, is no reason to give up."""
+
 ERRORS_KEPT_MAX: Final = 10
 """Failed attempts described in a row, the newest."""
 

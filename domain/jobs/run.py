@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Interval, Row, func, select, text, ty
 from sqlalchemy.exc import DBAPIError
 
 from domain.errors import Refusal
-from domain.jobs.failing import ERRORS_KEPT_MAX, backoff, describe, error_entry
+from domain.jobs.failing import ERRORS_KEPT_MAX, TRIES_MIN, backoff, describe, error_entry
 from domain.jobs.handlers import Handler, Once, Outside, Steps
 from domain.jobs.lock import lock_key
 from domain.jobs.read import JobState
@@ -292,8 +292,11 @@ class _Attempt:
         """Keep the error, in a transaction of its own; wait, or fail when the horizon is passed."""
         with self._transaction() as now:
             retry_until = self._retry_until or now + self._row.horizon
-            is_final = now >= retry_until or isinstance(error, WorkerDied)
-            next_at = min(now + backoff(self._row.attempts, self._row.horizon), retry_until)
+            is_over = now >= retry_until
+            is_final = (is_over and self._row.attempts >= TRIES_MIN) or isinstance(error, WorkerDied)
+            next_at = now + backoff(self._row.attempts, self._row.horizon)
+            if not is_over:
+                next_at = min(next_at, retry_until)
             entry = error_entry(error, attempt=self._row.attempts, now=now)
             ending = {"state": JobState.FAILED, "finished_at": now} if is_final else {}
             self._write(

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 from aiohttp import web
@@ -100,6 +101,11 @@ class Api:
 
     def _handler(self, operation: Operation) -> Callable[[web.Request], Any]:
         async def handle(request: web.Request) -> web.Response:
+            response = await answer(request)
+            response.headers["Date"] = formatdate(self.world.now(), usegmt=True)
+            return response
+
+        async def answer(request: web.Request) -> web.Response:
             request_id = new_id("req", 14)
             self.calls.append(f"{request.method} {request.path}")
             try:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from domain.database import transaction
 from domain.errors import InsufficientCredits, Refusal
 from domain.jobs import Ending, Handler, Job, Once, Outside, Queue, Steps, add_job, job_result, retry, run_job
-from domain.jobs.failing import ERRORS_KEPT_MAX, backoff
+from domain.jobs.failing import ERRORS_KEPT_MAX, TRIES_MIN, backoff
 from domain.jobs.refusals import UnknownRefusal
 from domain.jobs.run import CRASHES_MAX
 from domain.nudge import AddedJob
@@ -247,6 +247,17 @@ def test_past_its_horizon_a_job_fails_with_its_errors_kept_and_an_operator_can_h
         retry(connection, job_id, now=now)
     assert run(engine, POISONS, job_id, now) == Ending.WAITING, "it has its whole horizon again"
     print(f"{tries + 1} attempts in ten minutes")
+
+
+def test_a_horizon_that_passed_while_the_clock_was_set_forward_is_no_end(engine: Engine) -> None:
+    job_id = add(engine, Poison())
+    assert run(engine, POISONS, job_id) == Ending.WAITING
+    now, tries = NOW + timedelta(days=1), 1
+    while run(engine, POISONS, job_id, now) == Ending.WAITING:
+        tries += 1
+        now = row_of(engine, job_id).run_at
+    assert tries == TRIES_MIN - 1, "the last one ends it"
+    assert timedelta(seconds=5) <= now - (NOW + timedelta(days=1)) <= timedelta(minutes=1)
 
 
 def test_the_horizon_begins_with_the_first_failure_not_with_a_wait_for_workers(engine: Engine) -> None:

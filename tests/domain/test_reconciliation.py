@@ -9,7 +9,9 @@ import pytest
 from sqlalchemy import Engine
 
 from domain import reconciliation
-from domain.payments import PaymentProviderUnavailable
+from domain.database import transaction
+from domain.jobs import add_job
+from domain.payments import EventList, PaymentProviderUnavailable
 from domain.reconciliation import FetchMissedEvents
 from tests.support.jobs import run_waiting
 from tests.support.ledger import entries, scalar
@@ -19,7 +21,7 @@ from workers.actors import payments as payment_actors
 
 def without_events(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if Stripe listed no events: purchases alone have to do."""
-    monkeypatch.setattr(shop.gateway, "events", lambda *_types, **_window: [])
+    monkeypatch.setattr(shop.gateway, "events", lambda *_types, **_window: EventList(events=[], at=None))
 
 
 def without_questions(shop: Shop, engine: Engine) -> None:
@@ -205,6 +207,26 @@ def test_reading_begins_again_a_little_before_where_it_ended(shop: Shop) -> None
     shop.advance(minutes=5)
     window = shop.in_transaction(lambda c, now: reconciliation.next_window(c, FetchMissedEvents(), now=now))
     assert (window.since, window.until) == (ended - timedelta(hours=1), shop.now)
+
+
+@pytest.mark.parametrize("ahead", [timedelta(minutes=2), timedelta(hours=2), timedelta(days=1)])
+def test_what_is_lost_after_a_clock_of_ours_was_ahead_is_fetched_once_it_is_right(
+    shop: Shop, engine: Engine, ahead: timedelta
+) -> None:
+    """Up to where the list was read is told by Stripe's clock, not by ours."""
+    row = shop.begun()
+    without_questions(shop, engine)
+    shop.stripe.pay(row.stripe_payment_intent_id)
+    shop.reconcile()
+    with transaction(engine) as connection:
+        add_job(connection, FetchMissedEvents(), now=shop.now + ahead)
+    run_waiting(engine, shop.handlers, lambda: shop.now + ahead)
+    assert scalar(engine, "SELECT read_until FROM ops.stripe_events_read") == shop.now
+    # Set right; what comes now is told by no webhook, and its list is not read for as long as the clock was wrong.
+    shop.stripe.refund(row.stripe_payment_intent_id)
+    shop.advance(seconds=ahead.total_seconds() + 60)
+    shop.reconcile()
+    assert shop.balance(row.user_id) == 0
 
 
 def test_without_a_key_of_stripes_there_is_nobody_to_ask(shop: Shop, engine: Engine) -> None:

@@ -9,6 +9,7 @@ import redis
 from sqlalchemy import Engine, text
 
 from devkit.valkey import Valkey
+from devkit.waiting import wait_until
 from domain.database import transaction
 from domain.jobs import add_job
 from domain.jobs.due import RESEND_AFTER
@@ -17,6 +18,15 @@ from tests.support.jobs import HANDLERS, NOW, Write, add, engine_on, row_of
 from workers.relay import QUEUE_ROOM, TRICKLE, Relay
 
 LATER = NOW + timedelta(seconds=5)
+SECONDS_MAX = 60.0
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Everything that the relay does now and then is done with every sweep."""
+    monkeypatch.setattr("workers.relay.SWEEP_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("workers.relay.BRING_FORWARD_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr("domain.heartbeats.BEAT_EVERY", timedelta(seconds=0.05))
 
 
 @pytest.fixture
@@ -79,6 +89,29 @@ def test_while_no_worker_takes_messages_redis_does_not_fill_and_the_oldest_still
         relay_of(engine, broker, now).sweep()
         now += RESEND_AFTER
     assert broker.waiting("money") == QUEUE_ROOM + 19 * TRICKLE
+
+
+@pytest.mark.usefixtures("impatient")
+def test_after_the_clock_was_set_back_it_beats_on_and_sends_what_would_wait_until_then(
+    engine: Engine, broker: NudgeBroker
+) -> None:
+    clock = [NOW]
+    relay = Relay(engine, broker, HANDLERS, lambda: clock[0])
+    relay.start()
+    try:
+        assert wait_until(lambda: seen_at(engine) == NOW, SECONDS_MAX)
+        add_many(engine, 3)
+        clock[0] = NOW - timedelta(hours=1)
+        assert wait_until(lambda: broker.waiting("money") == 3, SECONDS_MAX)
+        assert wait_until(lambda: seen_at(engine) == clock[0], SECONDS_MAX)
+    finally:
+        relay.stop()
+
+
+def seen_at(engine: Engine) -> datetime | None:
+    with transaction(engine) as connection:
+        seen: datetime | None = connection.execute(text("SELECT seen_at FROM ops.heartbeats")).scalar()
+        return seen
 
 
 def test_it_sends_only_what_its_workers_can_do(engine: Engine, broker: NudgeBroker) -> None:
