@@ -11,7 +11,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Say what changes, and which locks it takes for how long."""
+    """Say what changes, and which locks it takes for how long (docs/decisions/migrating-under-load.md)."""
     ${upgrades if upgrades else "op.execute('')"}
 
 

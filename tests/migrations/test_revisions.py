@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from typing import Any
 
@@ -13,11 +14,12 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Enum
 from sqlalchemy.schema import CreateSchema
 
+from devkit.waiting import wait_until
 from domain.database import make_engine
 from domain.ledger.post import POST_FUNCTION_DIGEST
 from domain.tables import metadata
 from migrations.config import alembic_config
-from migrations.revisions import head_revision
+from migrations.revisions import head_revision, with_digest
 from tests.migrations.old_service import TABLES, run_migrations
 
 REVISIONS = [
@@ -116,7 +118,34 @@ def test_a_changed_function_is_put_in_place_by_migrating_though_no_revision_is_n
     with psycopg.connect(database_url) as connection:
         connection.execute("COMMENT ON FUNCTION credits.post(json, timestamptz, numeric) IS 'older'")
     run_migrations(database_url)
-    assert lines(database_url, "SELECT obj_description('credits.post'::regproc)") == {POST_FUNCTION_DIGEST}
+    comment = "SELECT obj_description('credits.post'::regproc)"
+    assert lines(database_url, comment) == {f"{POST_FUNCTION_DIGEST} older"}
+
+
+def test_going_back_to_an_older_function_forgets_the_newer_ones() -> None:
+    placed: list[str] = []
+    for digest in ("one", "two", "three"):
+        placed = with_digest(placed, digest)
+    assert placed == ["three", "two", "one"]
+    assert with_digest(placed, "two") == ["two", "one"]
+    assert with_digest(placed, "three") == placed
+
+
+def test_a_migration_does_not_make_others_wait_for_who_is_in_its_way(
+    database_url: str,
+) -> None:
+    """A lock that is waited for is one that everybody who comes after waits for."""
+    run_migrations(database_url, "downgrade", "0007")
+    with ThreadPoolExecutor(1) as pool, psycopg.connect(database_url) as writer:
+        writer.execute("LOCK TABLE credits.purchases IN ROW EXCLUSIVE MODE")
+        migrating = pool.submit(run_migrations, database_url)
+        waits = "SELECT 'waits' FROM pg_locks WHERE NOT granted AND relation = 'credits.purchases'::regclass"
+        assert wait_until(lambda: bool(lines(database_url, waits)), 60)
+        assert wait_until(lambda: not lines(database_url, waits), 60), "it did not give up for a moment"
+        assert not migrating.done()
+        writer.rollback()
+        migrating.result(60)
+    assert lines(database_url, "SELECT version_num FROM alembic_version") == {head_revision()}
 
 
 def test_alembic_sees_no_difference_between_the_tables_in_the_code_and_in_the_database(

@@ -2,6 +2,7 @@
 
 import asyncio
 
+from migrations.revisions import POST_FUNCTION, head_revision
 from tests.support.client import SERVICE_KEY, USER
 from tests.support.service import Service, serving_in_this_loop
 from tests.support.shapes import is_timestamp
@@ -43,13 +44,34 @@ async def test_not_ready_with_a_database_that_was_never_migrated(
 
 
 async def test_not_ready_when_the_ledgers_function_is_missing_or_another(service: Service) -> None:
-    service.books.rows("COMMENT ON FUNCTION credits.post(json, timestamptz, numeric) IS 'another'")
+    service.books.rows(f"COMMENT ON FUNCTION {POST_FUNCTION} IS 'another'")
     reply = await service.call("GET", "/ready")
     assert (reply.status, reply.json["checks"]["database"]) == (503, "ok")
-    service.books.rows("DROP FUNCTION credits.post(json, timestamptz, numeric)")
+    service.books.rows(f"DROP FUNCTION {POST_FUNCTION}")
     reply = await service.call("GET", "/ready")
     assert reply.status == 503
     assert reply.json["checks"]["migrations"] != "ok"
+
+
+async def test_ready_with_what_a_newer_release_left_so_that_an_upgrade_may_take_its_time(
+    service: Service,
+) -> None:
+    """Of the processes that are still to be replaced nobody shall be taken out for what was migrated already."""
+    remark = service.books.one("SELECT obj_description('credits.post'::regproc)")
+    service.books.rows(f"COMMENT ON FUNCTION {POST_FUNCTION} IS 'newer {remark}'")
+    (await service.call("GET", "/ready")).ok()
+    service.books.rows("UPDATE alembic_version SET version_num = '9999'")
+    service.books.rows(f"COMMENT ON FUNCTION {POST_FUNCTION} IS 'newer'")
+    (await service.call("GET", "/ready")).ok()
+
+
+async def test_not_ready_with_an_older_schema(service: Service) -> None:
+    service.books.rows("UPDATE alembic_version SET version_num = '0008'")
+    reply = await service.call("GET", "/ready")
+    assert (reply.status, reply.json["checks"]["migrations"]) == (
+        503,
+        f"at revision 0008, this code needs {head_revision()}",
+    )
 
 
 async def test_without_a_database_it_lives_is_not_ready_and_says_503_with_retry_after(redis_url: str) -> None:
