@@ -9,7 +9,6 @@ from devkit.errors import DevError
 from devkit.program import Program
 from devkit.waiting import wait_until
 
-READY_TIMEOUT_SECONDS = 30.0
 TAIL_BYTES = 4_000
 
 
@@ -47,14 +46,14 @@ class Child:
     def running(self) -> bool:
         return self._process.poll() is None
 
-    def wait_ready(self, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> None:
+    def wait_ready(self) -> None:
         """Return when it answers.  Raises DevError, with the log's tail, when it ended or took too long."""
 
         def ready_or_gone() -> bool:
             is_ready = self.program.is_ready
             return not self.running or is_ready is None or is_ready(self.pid)
 
-        in_time = wait_until(ready_or_gone, timeout_seconds)
+        in_time = wait_until(ready_or_gone, self.program.ready_timeout_seconds)
         if in_time and self.running:
             return
         what = "did not answer in time" if self.running else f"ended with code {self._process.returncode}"

@@ -128,6 +128,10 @@ def _hosts(arguments: list[str]) -> int:
     return run_module("tests.faults.hosts", *arguments)
 
 
+def _drill(name: str) -> Callable[[list[str]], int]:
+    return lambda arguments: run_module("tests.faults.drills", name, *arguments)
+
+
 def _fuzz(arguments: list[str]) -> int:
     return run_module("tests.fuzz", *arguments)
 
@@ -241,6 +245,15 @@ COMMANDS: dict[str, Command] = {
     ),
     "faults": Command("[--minutes N] [--seed S]", "break the whole system under load, and judge it", _faults),
     "hosts": Command("[--minutes N] [--seed S]", "the same on several hosts, which are cut off", _hosts),
+    "clock-drill": Command(
+        "[--minutes N] [--seed S]", "set the running system's clock back and forward", _drill("clock")
+    ),
+    "upgrade-drill": Command(
+        "[--minutes N] [--from COMMIT]", "migrate, replace and restart it under load", _drill("upgrade")
+    ),
+    "soak": Command(
+        "[--minutes N]", "keep it under load for long, and see that nothing grows", _drill("soak")
+    ),
     "fuzz": Command(
         "[--requests N] [--seed S]", "ask the whole system anything, with every credential", _fuzz
     ),

@@ -18,6 +18,10 @@ from devkit.program import Program
 # An earlier server whose parent was killed is shutting down meanwhile: it writes a checkpoint and goes.
 LOCK_WAIT_SECONDS = 15.0
 # A start can meet a port taken a moment ago, or backends of a killed server that have not noticed yet.
+RECOVERY_SECONDS_MAX = 180.0
+"""Until it answers after a crash: it writes every file of its directory to the disk first, and repeats what its log
+has.  On a busy disk that was seen to take more than half a minute."""
+
 START_TRIES = 5
 TRANSIENT_FAILURES = re.compile(r"pre-existing shared memory block|could not bind IPv4 address")
 
@@ -90,6 +94,7 @@ class Postgres:
             argv=(str(binary), "-D", str(self.data), *options),
             env={**os.environ, "LC_ALL": "C"},
             is_ready=self.is_ready,
+            ready_timeout_seconds=RECOVERY_SECONDS_MAX,
             stop_signal=SIGINT,  # "fast": ends sessions, writes a checkpoint
             identity=postgres_identity(binary),
             inherited_fds=(self._lock.fd,),

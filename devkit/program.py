@@ -22,6 +22,8 @@ class Program:
 
     None where there is nothing to ask: then having lived for a second counts.
     """
+    ready_timeout_seconds: float = 60.0
+    """How long it may take until it answers, on a machine that has other work."""
     stop_signal: Signals = SIGTERM
     stop_timeout_seconds: float = 20.0
     """How long a polite stop may take before the process is killed."""

@@ -18,7 +18,6 @@ RESTART_DELAY_MAX_SECONDS = 10.0
 # A process that lived this long was well: its next death starts again with the first delay.
 WELL_AFTER_SECONDS = 10.0
 READY_POLL_SECONDS = 0.05
-READY_TIMEOUT_SECONDS = 60.0
 # For a process that nothing can be asked: one that cannot start at all has ended by then.
 SETTLED_SECONDS = 1.0
 # Before it was ever ready, this many deaths mean that it will not come up, and a person should look.
@@ -51,10 +50,12 @@ class Supervised:
         """Begin to run it.  Call from the main thread's loop: the children die with that thread."""
         self._task = asyncio.create_task(self._keep_running(), name=self.program.name)
 
-    async def wait_ready(self, timeout_seconds: float = READY_TIMEOUT_SECONDS) -> None:
+    async def wait_ready(self) -> None:
         """Return when it answers.  Raises DevError, with the log's tail, when it does not come up."""
         waits = [asyncio.create_task(event.wait()) for event in (self._ready, self._gave_up)]
-        await asyncio.wait(waits, timeout=timeout_seconds, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            waits, timeout=self.program.ready_timeout_seconds, return_when=asyncio.FIRST_COMPLETED
+        )
         for wait in waits:
             wait.cancel()
         if not self._ready.is_set():

@@ -43,12 +43,17 @@ def supervise(tmp_path: Path) -> Supervise:
     """Makes a supervised Python one-liner whose log is `tmp_path/logs/it.log`."""
 
     def make(
-        code: str, *, is_ready: Callable[[int], bool] | None = at_once, stop_seconds: float = 10.0
+        code: str,
+        *,
+        is_ready: Callable[[int], bool] | None = at_once,
+        ready_seconds: float = 60.0,
+        stop_seconds: float = 10.0,
     ) -> Supervised:
         program = Program(
             "it",
             (sys.executable, "-c", code),
             is_ready=is_ready,
+            ready_timeout_seconds=ready_seconds,
             stop_timeout_seconds=stop_seconds,
         )
         return Supervised(program, Sink("it", tmp_path, Console(shows_logs=False)))
@@ -119,10 +124,10 @@ async def test_a_process_that_nothing_can_be_asked_is_not_ready_when_it_ends_at_
 
 
 async def test_a_process_that_runs_but_never_answers_is_reported(supervise: Supervise) -> None:
-    process = supervise("import signal; signal.pause()", is_ready=never)
+    process = supervise("import signal; signal.pause()", is_ready=never, ready_seconds=0.5)
     process.start()
     with pytest.raises(DevError, match="does not answer"):
-        await process.wait_ready(timeout_seconds=0.5)
+        await process.wait_ready()
     await process.stop()
 
 
