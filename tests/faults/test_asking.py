@@ -9,18 +9,23 @@ from aiohttp import web
 
 from simulators import serving
 from simulators.auth import AuthSimulator
-from tests.faults.rig.asking import Town
+from tests.faults.rig.asking import Town, out_of_order
 from tests.faults.rig.records import Record, Told
 from tests.support.client import Client
 from tests.support.service import new_session
 
 
-async def told(statuses: list[int], *, is_keyed: bool) -> tuple[Record, list[str]]:
+async def told(
+    statuses: list[int], *, is_keyed: bool, says_when: bool = True, is_clock_set: bool = False
+) -> tuple[Record, list[str]]:
     """Ask a service that answers with these, one after the other; the record, and the defects."""
     left = iter(statuses)
 
     async def answer(_: web.Request) -> web.Response:
-        return web.json_response({}, status=next(left))
+        if is_clock_set:
+            with town.setting_the_clock(3600.0):
+                pass
+        return web.json_response({}, status=next(left), headers={"Retry-After": "1"} if says_when else {})
 
     app = web.Application()
     app.router.add_post("/use", answer)
@@ -62,3 +67,22 @@ async def test_an_error_of_the_service_is_a_defect_and_says_nothing() -> None:
     record, defects = await told([500, 200], is_keyed=True)
     assert record.told is Told.OK
     assert "500" in defects[0]
+
+
+async def test_a_503_that_does_not_say_when_to_come_again_is_a_defect() -> None:
+    _, defects = await told([503, 200], is_keyed=True, says_when=False)
+    assert "Retry-After" in defects[0]
+
+
+async def test_a_token_of_before_the_clock_was_set_may_be_refused() -> None:
+    record, defects = await told([401], is_keyed=False, is_clock_set=True)
+    assert (record.told, defects) == (Told.UNKNOWN, [])
+
+
+def test_entries_that_are_listed_out_of_order_are_found() -> None:
+    first, second, third = (
+        {"id": str(number), "userId": "anna", "balanceBefore": 9 - number, "balanceAfter": 8 - number}
+        for number in range(3)
+    )
+    assert out_of_order([third, second, first]) == []
+    assert len(out_of_order([second, third, first])) == 2

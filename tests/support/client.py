@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from typing import Any
 
@@ -77,6 +77,10 @@ class Client:
         url = URL(self.url + path, encoded=True)
         async with self.session.request(method, url, data=data, headers=sent) as response:
             return Reply(response.status, response.headers, await response.read())
+
+    def at(self, url: str) -> "Client":
+        """The same caller with another address of the service."""
+        return replace(self, url=url)
 
     def as_user(self, user_id: str) -> dict[str, str]:
         """The headers of a user's request."""

@@ -183,4 +183,57 @@ MUTANTS: tuple[Mutant, ...] = (
         "tests/faults/test_lost_answers.py::"
         "test_a_use_whose_answer_was_lost_is_told_what_it_left_and_not_what_others_left_since",
     ),
+    Mutant(
+        "an answer does not wait for the disk",
+        "domain/database.py",
+        '" -c timezone=UTC -c client_encoding=UTF8"',
+        '" -c timezone=UTC -c client_encoding=UTF8 -c synchronous_commit=off"',
+        "tests/faults/test_database_restarts.py::"
+        "test_the_database_restarted_and_killed_under_load_loses_and_invents_nothing",
+    ),
+    Mutant(
+        "an event is kept without its job",
+        "domain/stripe_events.py",
+        "    if is_new and has_effect:\n",
+        "    if is_new and not has_effect:\n",
+        "tests/domain/test_stripe_events.py::test_an_event_and_its_job_are_one_commit",
+    ),
+    Mutant(
+        "a reservation is ended whatever became of it",
+        "domain/reservations.py",
+        '    if row.status != "reserved":\n',
+        "    if row.status is None:\n",
+        "tests/domain/test_reservations.py::test_a_reservation_ends_once",
+    ),
+    Mutant(
+        "what waits for a clock that was set back goes on waiting",
+        "domain/jobs/due.py",
+        "            written_at > now + CLOCKS_DIFFER_MAX,\n",
+        "            written_at < now,\n",
+        "tests/domain/test_jobs_clock_set_back.py::test_a_new_job_is_due_and_done",
+    ),
+    Mutant(
+        "where Stripe's events were read up to is told by our clock",
+        "domain/reconciliation.py",
+        "read_until = until if listed.at is None else min(until, listed.at)",
+        "read_until = until",
+        "tests/domain/test_reconciliation.py::"
+        "test_what_is_lost_after_a_clock_of_ours_was_ahead_is_fetched_once_it_is_right",
+    ),
+    Mutant(
+        "a migration waits for a table as long as it takes",
+        "migrations/env.py",
+        "SET lock_timeout = '{LOCK_SECONDS_MAX}s'",
+        "SET lock_timeout = 0",
+        "tests/migrations/test_revisions.py::"
+        "test_a_migration_does_not_make_others_wait_for_who_is_in_its_way",
+    ),
+    Mutant(
+        "a schema that is newer than the code is no schema",
+        "migrations/revisions.py",
+        "if current is None or current < head:",
+        "if current != head:",
+        "tests/web/test_health_routes.py::"
+        "test_ready_with_what_a_newer_release_left_so_that_an_upgrade_may_take_its_time",
+    ),
 )

@@ -31,17 +31,22 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--schedule", action="store_true", help="print what would break, and break nothing")
     options = parser.parse_args(arguments)
     seed = random.randrange(10**6) if options.seed is None else options.seed
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
+    out = console()
     seconds = options.minutes * 60
     if options.schedule:
         for fault in make_schedule(seed, seconds):
-            console.print(f"{fault.at:8.2f} s  {fault.target:22} {fault.what.value:15} {fault.seconds:.2f} s")
+            out.print(f"{fault.at:8.2f} s  {fault.target:22} {fault.what.value:15} {fault.seconds:.2f} s")
         return 0
-    result = asyncio.run(run(seed, seconds, keep_in=data_dir() / "faults", say=console.print))
-    show(result, console)
+    result = asyncio.run(run(seed, seconds, keep_in=data_dir() / "faults", say=out.print))
+    show(result, out)
     if options.json is not None:
         options.json.write_text(json.dumps(result.as_json(), indent=2) + "\n")
     return 1 if result.findings else 0
+
+
+def console() -> Console:
+    """Where a run is told of."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def show(result: Result, console: Console) -> None:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -43,11 +46,30 @@ class Town:
     """When the load ends, on the rig's clock."""
     records: Records = field(default_factory=Records)
     turns: itertools.count[int] = field(default_factory=itertools.count)
+    try_seconds: float = TRY_SECONDS
+    """How long a client waits for an answer before it asks again."""
+    offset_seconds: float = 0.0
+    """How far the time of day that everybody goes by is from the true one."""
+    was_set_at: float = 0.0
+    """When, on the rig's clock, somebody was last done with setting it; tokens from before may be no good."""
 
     @staticmethod
     def clock() -> float:
         """The rig's clock: seconds that pass."""
         return time.monotonic()
+
+    def now(self) -> datetime:
+        """The time of day that everybody goes by."""
+        return datetime.now(UTC) + timedelta(seconds=self.offset_seconds)
+
+    @contextmanager
+    def setting_the_clock(self, offset_seconds: float) -> Iterator[None]:
+        """Set the time of day; it takes as long as this is open until everybody goes by the new one."""
+        self.was_set_at = math.inf
+        yield
+        self.offset_seconds = offset_seconds
+        self.auth.now = lambda: time.time() + offset_seconds
+        self.was_set_at = self.clock()
 
     @property
     def goes_on(self) -> bool:
@@ -75,7 +97,7 @@ class Town:
         name = name or str(uuid4())
         key = name if is_keyed else None
         record = Record(name, kind, user_id, self.clock(), dict(body or {}), key)
-        self.records.all.append(record)
+        self.records.begin(record)
         sent = {**(headers or {}), **({} if key is None else {"Idempotency-Key": key})}
         give_up_at = max(self.until, self.clock()) + LAST_TRIES_SECONDS
         while True:
@@ -88,6 +110,7 @@ class Town:
         was_unknown |= any(not one.isdigit() and one != "not sent" for one in record.tries)
         record.told = Told.UNKNOWN if told is Told.REFUSED and was_unknown else told
         record.ended = self.clock()
+        self.records.end(record)
         return record
 
     async def _try(
@@ -100,7 +123,7 @@ class Town:
     ) -> Told:
         record.via, client = self._next_web()
         try:
-            async with asyncio.timeout(TRY_SECONDS):
+            async with asyncio.timeout(self.try_seconds):
                 reply = await client.call(method, path, body, headers=headers)
         except aiohttp.ClientConnectorError:
             self._note(record, "not sent")
@@ -111,11 +134,19 @@ class Town:
         self._note(record, str(reply.status))
         record.status = reply.status
         if reply.status in OUTAGES:
+            if reply.status == 503 and "Retry-After" not in reply.headers:
+                self.records.defects.append(
+                    f"{record.name} {method} {path}: {reply.brief} without Retry-After"
+                )
             return Told.UNKNOWN
         return self._known(record, method, path, reply)
 
     def _known(self, record: Record, method: str, path: str, reply: Reply) -> Told:
+        if reply.status == 401 and record.began <= self.was_set_at:
+            return Told.REFUSED  # its token was made by a clock that has been set since
         record.answer = None if record.kind in NOT_KEPT else reply.json
+        if record.kind == "transactions" and reply.status == 200:
+            self.records.defects += out_of_order(reply.json)
         if reply.status not in KNOWN:
             # 409 for a race, 422 for our own repeat, 401 for a good token, 500: never.
             self.records.defects.append(f"{record.name} {method} {path}: {reply.brief}")
@@ -127,18 +158,28 @@ class Town:
         self.records.statuses[what] += 1
 
 
+def out_of_order(entries: list[dict[str, Any]]) -> list[str]:
+    """Entries, newest first, that do not begin where the one below ended; of people who reserve nothing."""
+    return [
+        f"entry {newer['id']} of {newer['userId']} begins at {newer['balanceBefore']}, the one before it,"
+        f" {older['id']}, left {older['balanceAfter']}"
+        for newer, older in itertools.pairwise(entries)
+        if newer["balanceBefore"] != older["balanceAfter"]
+    ]
+
+
 @dataclass
 class Person:
     """A client with a name, and the headers of a user's, an admin's and another service's requests."""
 
     town: Town
     address: str
-    tokens: dict[tuple[str, str, str], str] = field(default_factory=dict)
+    tokens: dict[tuple[str, str, str, float], str] = field(default_factory=dict)
 
     def user(self, user_id: str, email: str = "", role: str = "user") -> dict[str, str]:
         """The headers of a user's request."""
-        who = (user_id, email, role)
-        if who not in self.tokens:
+        who = (user_id, email, role, self.town.was_set_at)
+        if who not in self.tokens or math.isinf(self.town.was_set_at):
             self.tokens[who] = self.town.auth.mint(user_id, email, role)
         return {"Authorization": f"Bearer {self.tokens[who]}", "X-Forwarded-For": self.address}
 

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Protocol
 
 from devkit import ports
@@ -49,7 +50,7 @@ class Module:
     """`python -m <module>`; what it says is added to `log`."""
 
     def __init__(self, program: Program, log: Path) -> None:
-        self._program = program
+        self.program = program
         self._log = log
         self._child: Child | None = None
         self._said_before = 0
@@ -64,7 +65,7 @@ class Module:
         """Start it; returns at once, as a supervisor does."""
         if self._child is None:
             self._said_before = self._log.stat().st_size if self._log.exists() else 0
-            self._child = Child(self._program, self._log)
+            self._child = Child(self.program, self._log)
 
     def wait_ready(self) -> None:
         """Wait until it answers.  Raises DevError with the end of its log."""
@@ -160,7 +161,7 @@ class House:
     ) -> Module:
         """Add a process of ours; `within` is a command that runs it elsewhere."""
         argv = (sys.executable, "-m", module, *arguments)
-        variables = {**process_environment(environment), "PYTHONPATH": str(ROOT)}
+        variables = {"PYTHONPATH": str(ROOT), **process_environment(environment)}
         program = Program(name, argv, variables, is_ready, cwd=ROOT, within=within)
         made = Module(program, self.home / f"{name}.log")
         self.members[name] = made
@@ -213,8 +214,11 @@ def service_environment(
     }
 
 
-def furnish(home: Path) -> House:
-    """Make all members and links; nothing runs yet but PostgreSQL and Valkey, whose ports must be known."""
+def furnish(home: Path, more: Mapping[str, str] = MappingProxyType({})) -> House:
+    """Make all members and links; nothing runs yet but PostgreSQL and Valkey, whose ports must be known.
+
+    `more` are variables of the service's processes.
+    """
     house = House(home, copy_of_golden(home / "postgres", durable=True))
     valkey = Valkey(home / "valkey")
     for name, server in (("postgres", house.postgres), ("valkey", valkey)):
@@ -233,7 +237,7 @@ def furnish(home: Path) -> House:
         variables = service_environment(
             postgres=house.postgres.url().replace(f":{house.postgres.port}/", f":{database}/"),
             valkey=valkey.url().replace(f":{valkey.port}/", f":{redis}/"),
-            more={"PORT": str(web_ports[who]), "HOST": "127.0.0.1"} if who in WEBS else {},
+            more={**more, **({"PORT": str(web_ports[who]), "HOST": "127.0.0.1"} if who in WEBS else {})},
             **through,
         )
         add_service(house, who, variables)

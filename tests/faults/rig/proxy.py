@@ -52,7 +52,7 @@ class Link:
         self.port = ports.choose()
         self.trouble: Trouble | None = None
         self.answers_lost = 0
-        self._targets = [(ports.LOOPBACK, one) if isinstance(one, int) else one for one in targets]
+        self.targets = [(ports.LOOPBACK, one) if isinstance(one, int) else one for one in targets]
         self._turns = itertools.count()
         self._server: asyncio.Server | None = None
         self._open: set[asyncio.StreamWriter] = set()
@@ -119,8 +119,8 @@ class Link:
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         first = next(self._turns)
-        for step in range(len(self._targets)):
-            host, port = self._targets[(first + step) % len(self._targets)]
+        for step in range(len(self.targets)):
+            host, port = self.targets[(first + step) % len(self.targets)]
             with suppress(OSError):
                 async with asyncio.timeout(CONNECT_SECONDS):
                     return await asyncio.open_connection(host, port)

@@ -60,6 +60,13 @@ class Records:
     """Answers that are wrong whatever happened: 500, or a refusal that the request cannot deserve."""
     statuses: Counter[str] = field(default_factory=Counter)
 
+    def begin(self, record: Record) -> None:
+        """Keep an operation that begins."""
+        self.all.append(record)
+
+    def end(self, record: Record) -> None:
+        """An operation ended."""
+
     def of(self, *kinds: str) -> list[Record]:
         return [record for record in self.all if record.kind in kinds]
 

@@ -107,11 +107,11 @@ async def run(
     say(f"seed {seed}, {seconds:.0f} s, {len(schedule)} faults, in {home}")
     result = Result(seed, seconds)
     try:
-        async with running(home, stage.furnished) as house, _town(house, seconds) as (town, stripe):
+        async with running(home, stage.furnished) as house, town_of(house, seconds) as (town, stripe):
             say("the system is ready")
             due = await asyncio.to_thread(_make_due, house, seconds)
             breaker = stage.breaker(house, town, stripe, town.clock())
-            load = asyncio.gather(*await _crew(town, stripe, seed, seconds))
+            load = asyncio.gather(*await crew_of(town, stripe, seed, seconds))
             async with breaker.watching():
                 await asyncio.gather(load, breaker.run(schedule))
             say("the load has ended; waiting until everything is quiet")
@@ -133,7 +133,8 @@ async def run(
 
 
 @asynccontextmanager
-async def _town(house: House, seconds: float) -> AsyncIterator[tuple[Town, Stripe]]:
+async def town_of(house: House, seconds: float) -> AsyncIterator[tuple[Town, Stripe]]:
+    """The callers' side, and everybody with what they begin with."""
     auth = AuthSimulator(issuer=house.urls["issuer"], directory=house.home / "auth")
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
@@ -144,7 +145,8 @@ async def _town(house: House, seconds: float) -> AsyncIterator[tuple[Town, Strip
         yield town, Stripe(house.urls["stripe"], session)
 
 
-async def _crew(town: Town, stripe: Stripe, seed: int, seconds: float) -> list[Coroutine[Any, Any, None]]:
+async def crew_of(town: Town, stripe: Stripe, seed: int, seconds: float) -> list[Coroutine[Any, Any, None]]:
+    """Everybody's work, for so long from now on."""
     found = await town.ask("packages", "GET", "/api/v1/credits/packages", user_id="", is_repeatable=True)
     packages = [package["id"] for package in found.answer]
     kinds: dict[str, Callable[[Person, random.Random], Coroutine[Any, Any, None]]] = {

@@ -6,7 +6,8 @@ import asyncio
 import random
 import re
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -96,7 +97,7 @@ async def _cancelled_meanwhile(person: Person, user_id: str, chance: random.Rand
 
 
 async def _expires(person: Person, user_id: str, chance: random.Random) -> None:
-    over_at = datetime.now(UTC) + timedelta(seconds=3)
+    over_at = person.town.now() + timedelta(seconds=3)
     gift = await _create(person, user_id, chance, expiresAt=over_at.isoformat())
     if gift.told is Told.OK:
         await asyncio.sleep(chance.uniform(0.0, 6.0))
@@ -238,10 +239,10 @@ async def _pay(stripe: Stripe, intent: str, chance: random.Random) -> None:
 
 async def subscriber(person: Person, chance: random.Random) -> None:
     """Somebody's subscription from its beginning to its end, step by step; some have too little for it."""
-    admin = person.user("admin", role="admin")
     while person.town.goes_on:
         user_id = f"sub-{_name(chance)}"
-        mine = person.user(user_id, f"{user_id}@example.org")
+        mine = partial(person.user, user_id, f"{user_id}@example.org")
+        admin = partial(person.user, "admin", role="admin")
         await grant(person, user_id, chance.choice((10, 40, 500)), _name(chance))
         ask = person.town.ask
         for _ in range(2):
@@ -252,10 +253,10 @@ async def subscriber(person: Person, chance: random.Random) -> None:
                 f"{SYNC}/activate",
                 {"interval": interval},
                 user_id=user_id,
-                headers=mine,
+                headers=mine(),
                 is_keyed=True,
             )
-            await ask("sync status", "GET", f"{SYNC}/status", user_id=user_id, headers=mine)
+            await ask("sync status", "GET", f"{SYNC}/status", user_id=user_id, headers=mine())
             match chance.choice(("interval", "gift", "nothing")):
                 case "interval":
                     await ask(
@@ -264,16 +265,16 @@ async def subscriber(person: Person, chance: random.Random) -> None:
                         f"{SYNC}/change-interval",
                         {"interval": "yearly"},
                         user_id=user_id,
-                        headers=mine,
+                        headers=mine(),
                         is_repeatable=True,
                     )
                 case "gift":
                     path = f"{ADMIN_SYNC}/{user_id}/gift"
-                    await ask("sync gift", "POST", path, user_id=user_id, headers=admin, is_repeatable=True)
-                    await ask("sync revoke", "DELETE", path, user_id=user_id, headers=admin)
+                    await ask("sync gift", "POST", path, user_id=user_id, headers=admin(), is_repeatable=True)
+                    await ask("sync revoke", "DELETE", path, user_id=user_id, headers=admin())
                 case _:
                     await think(chance)
-            await ask("sync deactivate", "POST", f"{SYNC}/deactivate", user_id=user_id, headers=mine)
+            await ask("sync deactivate", "POST", f"{SYNC}/deactivate", user_id=user_id, headers=mine())
         await think(chance)
 
 

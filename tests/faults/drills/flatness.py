@@ -1,0 +1,109 @@
+"""Is it flat?  What a soak is judged by."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from tests.faults.drills.sampling import MEMBERS, TABLES, Sample
+
+FIFTHS = 5
+"""The samples are compared by fifths of the time: the first is warming up (pools, plans, remembered tokens fill),
+the second is what the last must not exceed."""
+
+MEMORY_GROWS_SHARE_MAX = 0.1
+MEMORY_GROWS_MB_MAX = 8.0
+"""A process's memory may be a tenth more at the end, or so much: allocators and caches settle slowly.  A leak of
+a hundred bytes a request is more within a hundred thousand requests."""
+
+CONNECTIONS_GROW_MAX = 1
+QUEUE_GROWS_MAX = 20
+"""A queue's length is what a few seconds of work are, by chance."""
+
+ROWS_WORTH_MIN = 300
+GROWTH_RATIO = (0.67, 1.5)
+"""Rows for each operation in the later half of the time, against the earlier half."""
+
+SIZE_RATIO_MAX = 1.5
+SIZE_GROWS_MIB_MAX = 2.0
+"""Bytes of a row at the end, against those at the beginning: more would be dead rows that nobody clears away."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the table: what was looked at, how it was early, how late, and what is wrong with that."""
+
+    kind: str
+    name: str
+    early: float
+    late: float
+    unit: str
+    problem: str = ""
+
+
+def lines(samples: Sequence[Sample]) -> list[Line]:
+    """Everything that is judged, in the table's order."""
+    found = [_memory(samples, name) for name in MEMBERS]
+    applications = sorted({name for sample in samples for name in sample.connections})
+    found += [_connections(samples, name) for name in applications]
+    found += [_queue(samples, name) for name in samples[-1].waiting]
+    for table in TABLES:
+        found += [_growth(samples, table), _size(samples, table)]
+    return found
+
+
+def fifth(samples: Sequence[Sample], number: int, of: Callable[[Sample], float]) -> float:
+    """The median of what the samples of a fifth (1 to FIFTHS) have."""
+    begin, end = len(samples) * (number - 1) // FIFTHS, len(samples) * number // FIFTHS
+    return statistics.median(of(sample) for sample in samples[begin:end])
+
+
+def _early_and_late(samples: Sequence[Sample], of: Callable[[Sample], float]) -> tuple[float, float]:
+    return fifth(samples, 2, of), fifth(samples, FIFTHS, of)
+
+
+def _memory(samples: Sequence[Sample], name: str) -> Line:
+    early, late = _early_and_late(samples, lambda sample: sample.memory[name])
+    allowed = max(early * MEMORY_GROWS_SHARE_MAX, MEMORY_GROWS_MB_MAX)
+    problem = f"grew by {late - early:.1f} MB" if late > early + allowed else ""
+    return Line("memory", name, early, late, "MB", problem)
+
+
+def _connections(samples: Sequence[Sample], name: str) -> Line:
+    early, late = _early_and_late(samples, lambda sample: sample.connections.get(name, 0))
+    problem = f"grew by {late - early:.0f}" if late > early + CONNECTIONS_GROW_MAX else ""
+    return Line("connections", name, early, late, "", problem)
+
+
+def _queue(samples: Sequence[Sample], name: str) -> Line:
+    early, late = _early_and_late(samples, lambda sample: sample.waiting[name])
+    problem = f"grew by {late - early:.0f}" if late > early + QUEUE_GROWS_MAX else ""
+    return Line("waiting", name, early, late, "", problem)
+
+
+def _growth(samples: Sequence[Sample], table: str) -> Line:
+    first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
+    early, late = (_rows_per_thousand(a, b, table) for a, b in ((first, middle), (middle, last)))
+    is_worth_it = last.rows[table] - first.rows[table] >= ROWS_WORTH_MIN
+    low, high = GROWTH_RATIO
+    is_wrong = is_worth_it and not low * early <= late <= high * early
+    return Line(
+        "rows", table, early, late, "per 1,000 ops", "not in step with what is asked" if is_wrong else ""
+    )
+
+
+def _rows_per_thousand(a: Sample, b: Sample, table: str) -> float:
+    return 1000 * (b.rows[table] - a.rows[table]) / max(1, b.operations - a.operations)
+
+
+def _size(samples: Sequence[Sample], table: str) -> Line:
+    def bytes_a_row(sample: Sample) -> float:
+        return sample.mebibytes[table] * 2**20 / max(1, sample.rows[table])
+
+    early, late = _early_and_late(samples, bytes_a_row)
+    growth = fifth(samples, FIFTHS, lambda one: one.mebibytes[table]) - fifth(
+        samples, 2, lambda one: one.mebibytes[table]
+    )
+    is_wrong = late > SIZE_RATIO_MAX * early and growth > SIZE_GROWS_MIB_MAX
+    return Line("size", table, early, late, "bytes a row", "dead rows stay" if is_wrong else "")
