@@ -128,8 +128,8 @@ def _hosts(arguments: list[str]) -> int:
     return run_module("tests.faults.hosts", *arguments)
 
 
-def _drill(name: str) -> Callable[[list[str]], int]:
-    return lambda arguments: run_module("tests.faults.drills", name, *arguments)
+def _soak(arguments: list[str]) -> int:
+    return run_module("tests.faults.drills", "soak", *arguments)
 
 
 def _fuzz(arguments: list[str]) -> int:
@@ -137,7 +137,9 @@ def _fuzz(arguments: list[str]) -> int:
 
 
 def _drill(arguments: list[str]) -> int:
-    return run_module("tests.production.drill", *(arguments or ["restore"]))
+    is_under_load = arguments[:1] in (["clock"], ["upgrade"])
+    module = "tests.faults.drills" if is_under_load else "tests.production.drill"
+    return run_module(module, *(arguments or ["restore"]))
 
 
 def _pgbouncer(arguments: list[str]) -> int:
@@ -245,21 +247,13 @@ COMMANDS: dict[str, Command] = {
     ),
     "faults": Command("[--minutes N] [--seed S]", "break the whole system under load, and judge it", _faults),
     "hosts": Command("[--minutes N] [--seed S]", "the same on several hosts, which are cut off", _hosts),
-    "clock-drill": Command(
-        "[--minutes N] [--seed S]", "set the running system's clock back and forward", _drill("clock")
-    ),
-    "upgrade-drill": Command(
-        "[--minutes N] [--from COMMIT]", "migrate, replace and restart it under load", _drill("upgrade")
-    ),
-    "soak": Command(
-        "[--minutes N]", "keep it under load for long, and see that nothing grows", _drill("soak")
-    ),
+    "soak": Command("[--minutes N]", "keep it under load for long, and see that nothing grows", _soak),
     "fuzz": Command(
         "[--requests N] [--seed S]", "ask the whole system anything, with every credential", _fuzz
     ),
     "drill": Command(
-        "[restore|debian]",
-        "restore a backup of a system under load; or follow the docs on a bare Debian",
+        "[restore|debian|clock|upgrade]",
+        "under load: restore a backup, set the clock, upgrade; or follow the docs on a bare Debian",
         _drill,
     ),
     "pgbouncer": Command("[TESTS]", "run the service behind a real PgBouncer; or these tests so", _pgbouncer),

@@ -1,4 +1,4 @@
-"""The drills' commands: `./dev clock-drill`, `./dev upgrade-drill`, `./dev soak`, each with its own options."""
+"""The drills' commands: `./dev drill clock`, `./dev drill upgrade`, `./dev soak`, each with its own options."""
 
 from __future__ import annotations
 
@@ -33,22 +33,22 @@ def main(arguments: list[str]) -> int:
 
 def _clock(arguments: list[str]) -> int:
     says = "Set the clock of the running system back an hour, forward a day, and right."
-    options = _options("clock-drill", says, minutes=1.5).parse_args(arguments)
-    return _run("clock-drill", options, clock.STAGE, clock.TARGETS)
+    options = _options("clock", says, minutes=1.5).parse_args(arguments)
+    return _run("clock", options, clock.STAGE, clock.TARGETS)
 
 
 def _upgrade(arguments: list[str]) -> int:
     says = "Migrate, replace and restart the running system under load."
-    parser = _options("upgrade-drill", says, minutes=1.5)
+    parser = _options("upgrade", says, minutes=1.5)
     parser.add_argument("--from", dest="commit", default=None, help="begin with the code of this commit")
     options = parser.parse_args(arguments)
     with tempfile.TemporaryDirectory(prefix="mana-upgrade-") as directory:
         old = None if options.commit is None else upgrade.old_tree_of(options.commit, Path(directory))
-        return _run("upgrade-drill", options, upgrade.stage(old), upgrade.TARGETS)
+        return _run("upgrade", options, upgrade.stage(old), upgrade.TARGETS)
 
 
 def _options(name: str, says: str, *, minutes: float) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=f"./dev {name}", description=says)
+    parser = argparse.ArgumentParser(prog=f"./dev drill {name}", description=says)
     parser.add_argument("--minutes", type=float, default=minutes, help=f"of load (default {minutes:g})")
     parser.add_argument("--seed", type=int, default=None, help="what clients ask for follows from it")
     parser.add_argument("--json", type=Path, default=None, help="write the result here, too")
@@ -60,7 +60,7 @@ def _run(name: str, options: argparse.Namespace, stage: Stage, targets: tuple[Ta
     out = console()
     seconds = options.minutes * 60
     result = asyncio.run(
-        run(seed, seconds, targets=targets, stage=stage, keep_in=data_dir() / name, say=out.print)
+        run(seed, seconds, targets=targets, stage=stage, keep_in=data_dir() / "drills" / name, say=out.print)
     )
     show(result, out)
     if options.json is not None:
