@@ -20,6 +20,7 @@ from sqlalchemy import (
     func,
     or_,
     select,
+    text,
     union_all,
     update,
 )
@@ -32,6 +33,7 @@ from domain.gifts.types import Gift
 from domain.ledger import Posting
 from domain.ledger.post import POSTINGS_PER_CALL_MAX
 from domain.tables import (
+    app_events,
     audit,
     balances,
     entries,
@@ -41,6 +43,7 @@ from domain.tables import (
     idempotent_answers,
     jobs,
     ledger_checks,
+    low_balances,
     operator_sessions,
     purchases,
     stripe_customers,
@@ -48,6 +51,8 @@ from domain.tables import (
     sync_subscriptions,
     usage_pending,
     usage_stats,
+    webhook_deliveries,
+    webhook_lanes,
 )
 from domain.tables import reservations as reservation_rows
 
@@ -81,6 +86,11 @@ PERSONAL_IN_EVENTS: Final = frozenset(
 PERSONAL_IN_ANSWERS: Final = {"gift": ("targetEmail", "message"), "redeem-gift": ("message", "creatorName")}
 """What the answers about gifts tell of the other person, by operation (web/routes/gifts.py)."""
 
+_FORGET_GIVER: Final = text("""
+    UPDATE ops.app_events SET data = jsonb_set(data::jsonb, '{creatorId}', 'null')::json
+    WHERE type = 'gift.redeemed' AND data ->> 'creatorId' = :user_id
+""")
+
 
 class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """An erasure: how many rows, and the pseudonym that stands where the person's id was; None when none had it."""
@@ -109,6 +119,7 @@ def erase_as(connection: Connection, user_id: str, *, now: datetime) -> Erased:
     count += _erase_answers_of_others(connection, user_id, addresses)
     count += _erase_gifts(connection, user_id, addresses, pseudonym)
     count += _erase_findings(connection, user_id, pseudonym)
+    count += _erase_webhooks(connection, user_id)
     count += _erase_the_rest(connection, user_id, pseudonym)
     count += _erase_audit(connection, user_id, pseudonym)
     if count:
@@ -276,6 +287,19 @@ def _renamed(value: Any, user_id: str, pseudonym: str) -> Any:
             return value.replace(user_id, pseudonym)
         case _:
             return value
+
+
+def _erase_webhooks(connection: Connection, user_id: str) -> int:
+    """What apps were told of the person goes, and what they would be told; others' gifts forget who gave."""
+    statements = (
+        # Whoever is on it has the lane locked: it ends first.
+        delete(webhook_lanes).where(webhook_lanes.c.user_id == user_id),
+        delete(webhook_deliveries).where(webhook_deliveries.c.user_id == user_id),
+        delete(app_events).where(app_events.c.user_id == user_id),
+        delete(low_balances).where(low_balances.c.user_id == user_id),
+    )
+    count = sum(_count(connection.execute(statement)) for statement in statements)
+    return count + _count(connection.execute(_FORGET_GIVER, {"user_id": user_id}))
 
 
 def _erase_audit(connection: Connection, user_id: str, pseudonym: str) -> int:

@@ -283,3 +283,51 @@ class PurchaseSettled(Refusal):
     """The purchase is completed or cancelled for good: Stripe has nothing to tell of it."""
 
     code = "purchase_settled"
+
+
+class WebhookEndpointNotFound(Refusal):
+    """There is no such webhook endpoint, or it was removed."""
+
+    code = "webhook_endpoint_not_found"
+
+
+class WebhookEndpointNotActive(Refusal):
+    """The webhook endpoint is paused or disabled: nothing is sent there."""
+
+    code = "webhook_endpoint_not_active"
+
+    def __init__(self, state: str) -> None:
+        super().__init__(f"the endpoint is {state}")
+        self.state = state
+
+
+class WebhookAddressRefused(Refusal):
+    """Webhooks may not go to this address: it is not public, not HTTPS, or nobody knows its host."""
+
+    code = "webhook_address_refused"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
+
+
+class WebhookUrlTaken(Refusal):
+    """The app has an endpoint at this address."""
+
+    code = "webhook_url_taken"
+
+
+class TooManyWebhookEndpoints(Refusal):
+    """There are as many webhook endpoints as there may be: remove one that nobody needs."""
+
+    code = "too_many_webhook_endpoints"
+
+    def __init__(self, most: int) -> None:
+        super().__init__(f"there are {most} endpoints")
+        self.most = most
+
+
+class WebhookDeliveryNotFound(Refusal):
+    """There is no such delivery, or it was pruned."""
+
+    code = "webhook_delivery_not_found"

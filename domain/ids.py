@@ -51,3 +51,9 @@ class _Ids:
 _ids: Final = _Ids()
 os.register_at_fork(after_in_child=_ids.begin_anew)
 new_id: Final = _ids.new_id
+
+
+def lowest_id(instant: datetime) -> UUID:
+    """The least id that `new_id` can give at this instant: rows with greater ones were made then or later."""
+    milliseconds = int(instant.timestamp() * 1000)
+    return UUID(int=(milliseconds << 80) | (0x7 << 76) | (0b10 << 62))

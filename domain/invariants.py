@@ -321,6 +321,24 @@ FACTS: Final = (
                OR (is_renewal AND began < before + make_interval(months => months_before))
         """,
     ),
+    Fact(
+        name="webhooks_have_lanes",
+        says="where something waits to be told to an endpoint there is a lane that brings it, and no other lane",
+        checked="SELECT count(*) FROM ops.webhook_lanes",
+        violations="""
+            SELECT format('%s/%s', coalesce(l.endpoint_id, d.endpoint_id), coalesce(l.user_id, d.user_id)),
+                   CASE WHEN l.user_id IS NULL THEN format('%s deliveries wait without a lane', d.number)
+                        ELSE 'a lane in which nothing waits' END
+            FROM ops.webhook_lanes l
+            FULL JOIN (
+                SELECT endpoint_id, user_id, count(*) AS number FROM ops.webhook_deliveries
+                WHERE state = 'waiting' GROUP BY 1, 2
+            ) d ON d.endpoint_id = l.endpoint_id AND d.user_id = l.user_id
+            WHERE (l.user_id IS NULL OR d.user_id IS NULL)
+              AND coalesce(l.endpoint_id, d.endpoint_id) IN (
+                  SELECT id FROM ops.webhook_endpoints WHERE state <> 'deleted')
+        """,
+    ),
 )
 
 

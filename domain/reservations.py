@@ -16,7 +16,7 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, Row, select, tuple_, update
 
-from domain import ledger
+from domain import ledger, webhooks
 from domain.errors import ReservationExpired, ReservationNotFound, ReservationNotOpen
 from domain.ids import new_id
 from domain.isolating import in_parts
@@ -198,7 +198,18 @@ def _release(
         if not isinstance(posted, Posted):
             raise RuntimeError("a posting without a key was replayed")
         balances.append(posted.balance)
+    if is_expired:
+        webhooks.tell(connection, [_event(row) for row in rows], now=now)
     return balances
+
+
+def _event(row: Row[Any]) -> webhooks.ReservationExpired:
+    return webhooks.ReservationExpired(
+        user_id=row.user_id,
+        reservation_id=row.id,
+        amount=row.amount,
+        app_id=webhooks.app_of_reason(row.reason),
+    )
 
 
 def _resolve(

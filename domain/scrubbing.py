@@ -34,9 +34,10 @@ _PATTERNS: Final = (
     (re.compile(_JWT), "[token]"),
     (re.compile(r"(?i)\b(bearer|basic)\s+[\w.~+/=-]{4,}"), r"\1 [token]"),
     (re.compile(r"\b(?:sk|rk|pk)_(?:live|test)_\w+"), "[stripe key]"),
-    (re.compile(r"\bwhsec_\w+"), "[webhook secret]"),
+    (re.compile(r"\bwhsec_[\w+/=-]+"), "[webhook secret]"),
     (re.compile(r"\b((?:pi|seti|cs)_\w+?)_secret_\w+"), r"\1_secret_[secret]"),
     (re.compile(r"\bv1=[0-9a-f]{64}\b"), "v1=[signature]"),
+    (re.compile(r"\bv1,[\w+/]{43}="), "v1,[signature]"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,20}://)[^\s/@]{1,512}@"), r"\1[login]@"),
     (
         re.compile(

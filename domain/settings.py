@@ -67,6 +67,7 @@ class Settings:
     notify_language: Literal["en", "de"]
     pause_notice: bool
     renewal_reminder_days: int
+    webhooks_to_local: bool
     web_processes: int
     worker_processes: int
     worker_threads: int
@@ -115,6 +116,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         notify_language=cast("Literal['en', 'de']", read.choice("NOTIFY_LANGUAGE", "en", ("en", "de"))),
         pause_notice=read.flag("PAUSE_NOTICE", "on"),
         renewal_reminder_days=read.number("RENEWAL_REMINDER_DAYS", 3, 0, 30),
+        webhooks_to_local=_webhooks_to_local(read, env),
         web_processes=read.number("WEB_PROCESSES", 1, 1, 64),
         worker_processes=read.number("WORKER_PROCESSES", 1, 1, 64),
         worker_threads=read.number("WORKER_THREADS", 8, 1, 64),
@@ -165,6 +167,13 @@ def _service_keys(read: Reader, env: str) -> tuple[str, ...]:
     elif WELL_KNOWN_SERVICE_KEYS.intersection(keys):
         read.problems.append("MANA_SERVICE_KEY is a well-known default; set a secret of your own")
     return keys
+
+
+def _webhooks_to_local(read: Reader, env: str) -> bool:
+    wanted = read.flag("WEBHOOKS_TO_LOCAL", "off")
+    if wanted and env != "development":
+        read.problems.append("WEBHOOKS_TO_LOCAL=on is for development: it lets webhooks reach this network")
+    return wanted
 
 
 def _webhook_secrets(read: Reader, env: str) -> tuple[str, ...]:

@@ -16,13 +16,14 @@ import structlog
 from sqlalchemy import Connection, Row, Select, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain import ledger
+from domain import ledger, webhooks
 from domain.errors import PaymentDoesNotMatch
 from domain.ids import new_id
 from domain.ledger import CountsAs, EntryType, Posting
 from domain.payments import CURRENCY, Payment, PaymentState
 from domain.tables import purchase_reversals, purchases
 from domain.taking_back import Reversal, ReversalKind, ReversalState, credits_owed_back, merge, reversed_cents
+from domain.webhooks import AppEvent, PurchaseCompleted, PurchaseReversed
 
 APP_ID: Final = "stripe"
 
@@ -247,7 +248,35 @@ def _write(
             values["problem"] = None
     if values:
         connection.execute(update(purchases).where(purchases.c.id == row.id).values(values))
+    webhooks.tell(connection, _events(row, values), now=now)
     return ", ".join(words)
+
+
+def _events(row: Row[Any], values: dict[str, Any]) -> list[AppEvent]:
+    """What apps are told of a purchase's new values."""
+    events: list[AppEvent] = []
+    if "completed_at" in values:
+        events.append(
+            PurchaseCompleted(
+                user_id=row.user_id,
+                purchase_id=row.id,
+                package_id=row.package_id,
+                credits=row.credits,
+                price_euro_cents=row.price_euro_cents,
+            )
+        )
+    if "take_backs" in values:
+        taken_back = values["credits_taken_back"]
+        events.append(
+            PurchaseReversed(
+                user_id=row.user_id,
+                purchase_id=row.id,
+                credits=row.credits,
+                credits_taken_back=taken_back,
+                change=row.credits_taken_back - taken_back,
+            )
+        )
+    return events
 
 
 def _owed_back(connection: Connection, row: Row[Any], payment_intent_id: str | None) -> int:

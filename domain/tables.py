@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from sqlalchemy import (
+    ARRAY,
     JSON,
     BigInteger,
     Boolean,
@@ -19,6 +20,7 @@ from sqlalchemy import (
     Double,
     Enum,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     Interval,
@@ -516,5 +518,123 @@ hour_figures: Final = Table(
             *("gifts_made", "gifts_received", "gifts_returned"),
         )
     ),
+    schema="ops",
+)
+
+webhook_endpoints: Final = Table(
+    "webhook_endpoints",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("app_id", Text, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("description", Text),
+    Column("events", ARRAY(Text), nullable=False),
+    Column("low_balance_threshold", _credits()),
+    Column("secret", Text, nullable=False),
+    Column("retired_secrets", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("state", Text, nullable=False, server_default="active"),
+    Column("state_reason", Text),
+    Column("state_at", DateTime(timezone=True), nullable=False),
+    _time("failing_since", nullable=True),
+    _time("rest_until", nullable=True),
+    _time("delivered_at", nullable=True),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("updated_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint(
+        "state IN ('active', 'paused', 'disabled', 'deleted')", name="webhook_endpoints_state_check"
+    ),
+    CheckConstraint(
+        "(low_balance_threshold IS NOT NULL) = ('balance.low' = ANY (events))",
+        name="webhook_endpoints_threshold_check",
+    ),
+    Index(
+        "webhook_endpoints_app_url_key",
+        "app_id",
+        "url",
+        unique=True,
+        postgresql_where=text("state <> 'deleted'"),
+    ),
+    schema="ops",
+)
+
+app_events: Final = Table(
+    "app_events",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("seq", BigInteger, Identity(always=True), nullable=False),
+    Column("type", Text, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("data", JSON, nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Index("app_events_by_user", "user_id"),
+    Index(
+        "app_events_by_giver",
+        text("(data ->> 'creatorId')"),
+        postgresql_where=text("type = 'gift.redeemed'"),
+    ),
+    schema="ops",
+)
+
+webhook_deliveries: Final = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("id", UUID, primary_key=True),
+    Column("endpoint_id", UUID, ForeignKey(webhook_endpoints.c.id), nullable=False),
+    Column("event_id", UUID, ForeignKey(app_events.c.id), nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("state", Text, nullable=False, server_default="waiting"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("tried", JSONB, nullable=False, server_default=text("'[]'")),
+    Column("last_error", Text),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    _time("ended_at", nullable=True),
+    CheckConstraint("state IN ('waiting', 'delivered', 'failed')", name="webhook_deliveries_state_check"),
+    CheckConstraint("(state = 'waiting') = (ended_at IS NULL)", name="webhook_deliveries_ended_check"),
+    Index("webhook_deliveries_event_endpoint_key", "event_id", "endpoint_id", unique=True),
+    Index(
+        "webhook_deliveries_waiting",
+        "endpoint_id",
+        "user_id",
+        "seq",
+        unique=True,
+        postgresql_where=text("state = 'waiting'"),
+    ),
+    Index("webhook_deliveries_by_endpoint", "endpoint_id", "id"),
+    Index("webhook_deliveries_failed", "endpoint_id", "id", postgresql_where=text("state = 'failed'")),
+    Index("webhook_deliveries_by_user", "user_id"),
+    schema="ops",
+)
+
+webhook_lanes: Final = Table(
+    "webhook_lanes",
+    metadata,
+    Column("endpoint_id", UUID, ForeignKey(webhook_endpoints.c.id), primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("next_at", DateTime(timezone=True), nullable=False),
+    Column("claim", UUID),
+    Column("failures", Integer, nullable=False, server_default="0"),
+    _time("failing_since", nullable=True),
+    Index("webhook_lanes_due", "endpoint_id", "next_at"),
+    schema="ops",
+)
+
+low_balances: Final = Table(
+    "low_balances",
+    metadata,
+    Column("user_id", Text, primary_key=True),
+    Column("endpoint_id", UUID, ForeignKey(webhook_endpoints.c.id), primary_key=True),
+    Column("version", BigInteger, nullable=False),
+    Column("since", DateTime(timezone=True), nullable=False),
+    schema="ops",
+)
+
+low_balance_look: Final = Table(
+    "low_balance_look",
+    metadata,
+    Column("only_row", Boolean, primary_key=True, server_default="true"),
+    Column("read_until", DateTime(timezone=True), nullable=False),
+    Column("next_page", BigInteger, nullable=False, server_default="0"),
+    CheckConstraint("only_row", name="low_balance_look_one_check"),
     schema="ops",
 )

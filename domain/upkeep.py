@@ -12,6 +12,7 @@ from domain import heartbeats, jobs, ledger_checks, reservations, stripe_events
 from domain.jobs.kind import Job, Queue
 from domain.jobs.operate import PRUNED_PER_CALL_MAX
 from domain.reservations import Released
+from domain.webhooks import pruning
 
 
 class ReleaseExpiredReservations(Job, frozen=True, kw_only=True):
@@ -23,7 +24,7 @@ class ReleaseExpiredReservations(Job, frozen=True, kw_only=True):
 
 
 class PruneOldRows(Job, frozen=True, kw_only=True):
-    """Delete what was kept for longer than its retention: ended jobs, ledger checks, heartbeats."""
+    """Delete what was kept for longer than its retention: ended jobs, ledger checks, heartbeats, app events."""
 
     kind: ClassVar[str] = "prune_old_rows"
     queue: ClassVar[Queue] = Queue.UPKEEP
@@ -44,8 +45,10 @@ def release_expired(
 
 
 def prune(connection: Connection, _job: PruneOldRows, swept: Swept, now: datetime) -> tuple[Swept, bool]:
-    """One step: PRUNED_PER_CALL_MAX jobs at most, and the few rows of the rest."""
+    """One step: so many jobs and app events at most, and the few rows of the rest."""
     pruned = jobs.prune(connection, now=now)
     others = heartbeats.prune(connection, now=now) + ledger_checks.prune(connection, now=now)
     others += stripe_events.prune(connection, now=now)
-    return Swept(count=swept.count + pruned + others), pruned == PRUNED_PER_CALL_MAX
+    told = pruning.prune(connection, now=now)
+    has_more = pruned == PRUNED_PER_CALL_MAX or told == pruning.PRUNED_PER_CALL_MAX
+    return Swept(count=swept.count + pruned + others + told), has_more

@@ -24,6 +24,7 @@ from domain.sync_billing import resuming
 from domain.sync_billing.reminders import RemindOfRenewals
 from domain.sync_billing.runs import ChargeRecurring
 from domain.upkeep import PruneOldRows, ReleaseExpiredReservations
+from domain.webhooks import low_balances
 
 
 @dataclass(frozen=True)
@@ -73,5 +74,6 @@ CHORES: Final = (
     # 43,000 jobs a day, each an insert and three updates, to move a few rows: done here instead.
     Chore("roll_up_usage", timedelta(seconds=2), lambda connection, _now: usage_stats.roll_up(connection)),
     Chore("resume_paused_sync", resuming.LOOK_EVERY, resuming.look),
+    Chore("look_for_low_balances", low_balances.LOOK_EVERY, low_balances.look),
     Chore("keep_figures", timedelta(seconds=30), lambda connection, now: figures.keep(connection, now=now)),
 )

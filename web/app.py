@@ -30,6 +30,7 @@ from web.routes import (
     admin_payments,
     admin_people,
     admin_sync,
+    admin_webhooks,
     gift_page,
     gifts,
     health,
@@ -65,6 +66,7 @@ ROOMS: Final = (
     admin_jobs.routes,
     admin_payments.routes,
     admin_people.routes,
+    admin_webhooks.routes,
     jobs.routes,
     reference.routes,
 )

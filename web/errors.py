@@ -78,6 +78,12 @@ REFUSALS: Final[dict[type[Refusal], Look]] = {
     errors.AdjustmentTooLarge: Look(400, "Adjustment is above the ceiling of {ceiling} credits"),
     errors.DeadLetterNotFound: Look(404, "Dead letter not found"),
     errors.PurchaseSettled: Look(400, "Purchase is settled: there is nothing to ask"),
+    errors.WebhookEndpointNotFound: Look(404, "Webhook endpoint not found"),
+    errors.WebhookEndpointNotActive: Look(400, "Webhook endpoint is {state}"),
+    errors.WebhookAddressRefused: Look(400, "The url {why}"),
+    errors.WebhookUrlTaken: Look(400, "The app has an endpoint at this address"),
+    errors.TooManyWebhookEndpoints: Look(400, "There are at most {most} webhook endpoints"),
+    errors.WebhookDeliveryNotFound: Look(404, "Webhook delivery not found"),
     UnknownRefusal: Look(400, "The request was refused"),
 }
 """Every refusal of the domain; a test proves the table complete, and docs/errors.md is made from it."""

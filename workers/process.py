@@ -23,11 +23,14 @@ from domain.jobs.failing import describe
 from domain.nudge import Nudge
 from domain.settings import Settings
 from domain.telemetry import traces
+from domain.webhooks.addresses import AddressRules
 from nudges import NudgeBroker, Nudger, make_broker
 from processes.child import tell_ready
 from workers.actors import all_handlers
+from workers.deliverer import CONNECTIONS, Deliverer
 from workers.parts import Parts
 from workers.relay import Relay
+from workers.webhook_door import WebhookDoor
 
 POLL_MS: Final = 100
 """How often an idle worker asks Redis: a nudge waits half of it, on average."""
@@ -36,8 +39,8 @@ DRAIN_SECONDS: Final = 12.0
 """How long running jobs may take to end at SIGTERM; those that do not are left waiting, and done elsewhere.
 Supervisors kill after 20 s or more."""
 
-CONNECTIONS_BESIDE_THREADS: Final = 3
-"""For the relay, the ledger check, and one more."""
+CONNECTIONS_BESIDE_THREADS: Final = 3 + CONNECTIONS
+"""For the relay, the ledger check, one more, and the deliverer's."""
 
 CHECK_EVERY_SECONDS: Final = 0.5
 
@@ -88,18 +91,21 @@ class _Process:
             declare_actor(self._broker, self._engine, handler, self._nudger)
         self._worker = Worker(self._broker, worker_timeout=POLL_MS, worker_threads=self._threads)
         self._relay = Relay(self._engine, self._broker, self._handlers, utc_now)
+        self._deliverer = Deliverer(self._engine, WebhookDoor(AddressRules.of(settings)), utc_now)
 
     def start(self) -> None:
         self._broker.emit_after("process_boot")  # starts the thread that watches time limits
         self._worker.start()
         self._relay.start()
+        self._deliverer.start()
         tell_ready()
         log.info("worker_ready", threads=self._threads, kinds=len(self._handlers))
 
     def wait(self, stop: threading.Event) -> int:
         while not stop.wait(CHECK_EVERY_SECONDS):
             threads = (*self._worker.workers, *self._worker.consumers.values())
-            if not (self._relay.is_alive and all(thread.is_alive() for thread in threads)):
+            ours = self._relay.is_alive and self._deliverer.is_alive
+            if not (ours and all(thread.is_alive() for thread in threads)):
                 log.critical("worker_thread_died")
                 return 1
         return 0
@@ -107,11 +113,13 @@ class _Process:
     def drain(self, seconds: float) -> None:
         log.info("worker_drains")
         self._relay.stop()
+        self._deliverer.end_soon()
         try:
             self._worker.stop(timeout=int(seconds * 1000))
         except RedisError as error:
             # What it had fetched stays with it in Redis until its heartbeat is old, or the relay sends it again.
             log.warning("messages_not_returned", error=type(error).__name__)
+        self._deliverer.stop()
         self._nudger.close()
         self._broker.close()
         try:

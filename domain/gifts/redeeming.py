@@ -11,7 +11,7 @@ from uuid import UUID
 import msgspec
 from sqlalchemy import Connection, select
 
-from domain import ledger
+from domain import ledger, webhooks
 from domain.errors import (
     GiftAlreadyClaimed,
     GiftCodeNotFound,
@@ -27,6 +27,7 @@ from domain.gifts.types import Gift, GiftStatus, GiftType, RedemptionStatus
 from domain.ids import new_id
 from domain.ledger import Posted
 from domain.tables import gift_codes, gift_redemptions
+from domain.webhooks import GiftRedeemed
 
 
 class Redeemer(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,7 +86,18 @@ def receive(connection: Connection, gifts: Sequence[Gift], redeemer: Redeemer, *
         for gift, posting in zip(gifts, postings, strict=True)
     ]
     connection.execute(gift_redemptions.insert(), rows)
+    webhooks.tell(connection, [_event(gift, redeemer) for gift in gifts], now=now)
     return balance
+
+
+def _event(gift: Gift, redeemer: Redeemer) -> GiftRedeemed:
+    return GiftRedeemed(
+        user_id=redeemer.user_id,
+        gift_id=gift.id,
+        creator_id=gift.creator_id,
+        credits=gift.total_credits,
+        app_id=redeemer.app_id,
+    )
 
 
 def _attempt(

@@ -71,6 +71,15 @@ class Action(StrEnum):
     CREATE_PACKAGE = "create_package"
     CHANGE_PACKAGE = "change_package"
     DEACTIVATE_PACKAGE = "deactivate_package"
+    CREATE_WEBHOOK = "create_webhook"
+    CHANGE_WEBHOOK = "change_webhook"
+    ROTATE_WEBHOOK_SECRET = "rotate_webhook_secret"  # noqa: S105 - what is done
+    REMOVE_WEBHOOK = "remove_webhook"
+    TEST_WEBHOOK = "test_webhook"
+    PAUSE_WEBHOOK = "pause_webhook"
+    ENABLE_WEBHOOK = "enable_webhook"
+    REDELIVER_WEBHOOK = "redeliver_webhook"
+    REDELIVER_FAILED_WEBHOOKS = "redeliver_failed_webhooks"
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):

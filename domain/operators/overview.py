@@ -13,6 +13,7 @@ from domain.operators import figures, health, subscriptions
 from domain.operators.figures import CreditsNow, DayFigures, Deductions
 from domain.operators.health import KindOfJob, Processes, StripeHeard
 from domain.operators.subscriptions import Renewals
+from domain.operators.webhooks_seen import WebhookHealth, webhook_health
 
 
 class Overview(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,6 +29,7 @@ class Overview(msgspec.Struct, frozen=True, kw_only=True):
     now: CreditsNow
     last_check: LedgerCheck | None
     renewals: Renewals
+    webhooks: WebhookHealth
     worries: list[str]
     """What a person should look at, in words; empty when all is well."""
 
@@ -46,6 +48,7 @@ def overview(connection: Connection, *, now: datetime) -> Overview:
         now=figures.credits_now(connection),
         last_check=ledger_checks.latest(connection),
         renewals=subscriptions.renewals(connection, now=now),
+        webhooks=webhook_health(connection, now=now),
         worries=[],
     )
     return msgspec.structs.replace(seen, worries=_worries(seen))
@@ -68,5 +71,6 @@ def _worries(seen: Overview) -> list[str]:
         (bool(late), f"jobs are late: {', '.join(late)}"),
         (bool(seen.renewals.overdue), f"{seen.renewals.overdue} renewals are overdue"),
         (bool(seen.renewals.problems), f"{seen.renewals.problems} subscriptions could not be charged"),
+        (bool(seen.webhooks.disabled), f"{seen.webhooks.disabled} webhook endpoints are disabled"),
     )
     return [words for is_so, words in told if is_so]

@@ -11,7 +11,9 @@ from typing import Any
 
 from sqlalchemy import Connection, Row, update
 
+from domain import webhooks
 from domain.errors import SyncNotFound, SyncNotGifted
+from domain.sync_billing import telling
 from domain.sync_billing.calendar import Interval, moved
 from domain.sync_billing.prices import PRICES
 from domain.sync_billing.subscriptions import Status, lock, lock_or_open, status
@@ -43,6 +45,9 @@ def gift(connection: Connection, user_id: str, *, by: str, now: datetime) -> Non
             updated_at=now,
         )
     )
+    if row.paused_at is not None:
+        resumed = telling.resumed(user_id, Interval(row.billing_interval), next_charge_at=None)
+        webhooks.tell(connection, [resumed], now=now)
 
 
 def revoke(connection: Connection, user_id: str, *, now: datetime) -> Status:

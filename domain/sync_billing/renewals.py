@@ -15,13 +15,14 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, Row, func, or_, select, text, update
 
-from domain import ledger
+from domain import ledger, webhooks
 from domain.isolating import in_parts
 from domain.jobs.add import add_jobs_of_people
 from domain.jobs.failing import describe
 from domain.ledger import Insufficient, NoBalance, Outcome, Posting
 from domain.ledger.post import POSTINGS_PER_CALL_MAX
 from domain.notices.kinds import SendPauseNotice
+from domain.sync_billing import telling
 from domain.sync_billing.calendar import Interval, Period, anchor_day_of, current_period
 from domain.sync_billing.prices import PRICES, ChargeType, period_posting
 from domain.tables import sync_subscriptions as subscriptions
@@ -108,6 +109,7 @@ def _charge(connection: Connection, people: Sequence[str], now: datetime) -> Tal
             subscriptions.c.next_charge_at,
             subscriptions.c.anchor_day,
             subscriptions.c.activated_at,
+            subscriptions.c.auto_resume,
         )
         .where(subscriptions.c.user_id == func.any(list(people)))
         .order_by(subscriptions.c.user_id)
@@ -179,6 +181,16 @@ def _pause(connection: Connection, paused: Sequence[_Renewal], now: datetime) ->
     )
     notices = {user_id: SendPauseNotice(user_id=user_id, paused_at=now) for user_id in people}
     add_jobs_of_people(connection, notices, now=now)
+    events = [
+        telling.paused(
+            renewal.row.user_id,
+            renewal.interval,
+            due_at=renewal.row.next_charge_at,
+            auto_resume=renewal.row.auto_resume,
+        )
+        for renewal in paused
+    ]
+    webhooks.tell(connection, events, now=now)
 
 
 def _note_problem(connection: Connection, user_id: str, error: Exception, at: datetime) -> Tally:

@@ -15,17 +15,19 @@ import msgspec
 import structlog
 from sqlalchemy import Connection, func, or_, select, text, update
 
-from domain import ledger
+from domain import ledger, webhooks
 from domain.isolating import in_parts
 from domain.jobs.add import add_job
 from domain.jobs.failing import describe
 from domain.jobs.kind import Job, Queue
 from domain.jobs.read import JobState
 from domain.ledger import Posted
+from domain.sync_billing import telling
 from domain.sync_billing.calendar import Interval, first_period
 from domain.sync_billing.prices import PRICE, PRICES, ChargeType, period_posting
 from domain.tables import balances, jobs
 from domain.tables import sync_subscriptions as subscriptions
+from domain.webhooks import SyncResumed
 
 LOOK_EVERY: Final = timedelta(seconds=3)
 """How long credits lie before sync resumes, at most: people look at the page a moment after they paid."""
@@ -112,7 +114,7 @@ def _resume(connection: Connection, people: Sequence[str], now: datetime) -> Res
         period_posting(row.user_id, Interval(row.billing_interval), now, ChargeType.SUBSCRIPTION, now=now)
         for row in rows
     ]
-    resumed = 0
+    resumed: list[SyncResumed] = []
     for row, outcome in zip(rows, ledger.post(connection, postings, now=now), strict=True):
         if not isinstance(outcome, Posted):
             continue  # the credits were spent a moment ago: they go on waiting
@@ -134,8 +136,9 @@ def _resume(connection: Connection, people: Sequence[str], now: datetime) -> Res
                 updated_at=now,
             )
         )
-        resumed += 1
-    return Resumed(resumed=resumed)
+        resumed.append(telling.resumed(row.user_id, interval, next_charge_at=period.end))
+    webhooks.tell(connection, resumed, now=now)
+    return Resumed(resumed=len(resumed))
 
 
 def _note_problem(connection: Connection, user_id: str, error: Exception, now: datetime) -> Resumed:

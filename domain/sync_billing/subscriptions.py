@@ -14,9 +14,10 @@ import msgspec
 from sqlalchemy import Connection, Row, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain import ledger
+from domain import ledger, webhooks
 from domain.errors import SyncAlreadyActive, SyncAlreadyGifted, SyncIsGifted, SyncNotActive, SyncNotFound
 from domain.ledger import Posted
+from domain.sync_billing import telling
 from domain.sync_billing.calendar import Interval, first_period
 from domain.sync_billing.prices import PRICES, ChargeType, period_posting
 from domain.tables import sync_subscriptions as subscriptions
@@ -115,6 +116,9 @@ def activate(
             updated_at=now,
         )
     )
+    if row.paused_at is not None:
+        resumed = telling.resumed(user_id, interval, next_charge_at=period.end)
+        webhooks.tell(connection, [resumed], now=now)
     return Activated(
         interval=interval, next_charge_at=period.end, amount_charged=price, auto_resume=auto_resume
     )

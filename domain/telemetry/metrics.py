@@ -192,6 +192,21 @@ LINES_FAILED: Final = _counter(
     SCHEDULER,
 )
 LEADS: Final = _worst_gauge("mana_scheduler_leads", "1 while this scheduler leads, else 0.", SCHEDULER)
+WEBHOOK_SECONDS: Final = _histogram(
+    "mana_webhook_attempt_seconds",
+    "Time of one attempt to tell an app, in seconds, by what came of it: `delivered`, `refused` (an answer that was no"
+    " success), `unanswered`, `not_allowed` (the address is not public).",
+    ("outcome",),
+    (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 15),
+    WORKERS,
+)
+WEBHOOK_AGE: Final = _histogram(
+    "mana_webhook_age_seconds",
+    "Time from an app event to its being taken by an endpoint, in seconds.",
+    (),
+    (0.1, 0.5, 1, 2.5, 5, 10, 60, 300, 3600, 21600, 86400, 259200),
+    WORKERS,
+)
 
 DATABASE_UP: Final = _of_all(
     "mana_database_up",
@@ -261,4 +276,17 @@ RESERVATIONS_OVERDUE: Final = _of_all(
 )
 USAGE_PENDING: Final = _of_all(
     "mana_usage_pending_rows", "Rows of usage that wait to be added to the statistics."
+)
+WEBHOOK_ENDPOINTS: Final = _of_all(
+    "mana_webhook_endpoints",
+    "Endpoints of apps: `working`, `failing` (the last attempt was no success), `paused` by an operator, `disabled`"
+    " after long failure.",
+    "state",
+)
+WEBHOOKS_WAITING: Final = _of_all(
+    "mana_webhook_deliveries_waiting", "Deliveries that active endpoints have not taken yet."
+)
+WEBHOOKS_OLDEST_DUE: Final = _of_all(
+    "mana_webhook_oldest_due_seconds",
+    "How long the person's turn that is longest overdue has been due at an active endpoint, in seconds; 0 for none.",
 )

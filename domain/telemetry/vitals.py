@@ -11,6 +11,7 @@ from sqlalchemy import Connection, text
 from domain import ledger_checks
 from domain.jobs.kind import Queue
 from domain.operators import health, subscriptions
+from domain.operators.webhooks_seen import webhook_health
 from domain.telemetry import metrics
 from domain.telemetry.metrics import Metric
 
@@ -48,6 +49,7 @@ def read(connection: Connection, *, now: datetime) -> list[Reading]:
         *_of_processes(connection, now),
         *_of_sync(connection, now),
         *_overdue(connection, now),
+        *_of_webhooks(connection, now),
     ]
 
 
@@ -115,6 +117,18 @@ def _overdue(connection: Connection, now: datetime) -> Iterable[Reading]:
     yield metrics.GIFTS_OVERDUE, (), row.gifts
     yield metrics.RESERVATIONS_OVERDUE, (), row.reservations
     yield metrics.USAGE_PENDING, (), row.usage_pending
+
+
+def _of_webhooks(connection: Connection, now: datetime) -> Iterable[Reading]:
+    seen = webhook_health(connection, now=now)
+    for state in ("working", "failing", "paused", "disabled"):
+        yield metrics.WEBHOOK_ENDPOINTS, (state,), getattr(seen, state)
+    yield metrics.WEBHOOKS_WAITING, (), seen.deliveries_waiting
+    yield (
+        metrics.WEBHOOKS_OLDEST_DUE,
+        (),
+        0.0 if seen.oldest_due_at is None else _age(seen.oldest_due_at, now),
+    )
 
 
 def _age(then: datetime, now: datetime) -> float:

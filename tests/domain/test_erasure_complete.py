@@ -31,6 +31,7 @@ OF_NO_PERSON = {
     "purchase_reversals": "ids of payments, which settling needs, and states of ours",
     "stripe_events_read": "how far Stripe's list was read",
     "timetable": "names of slots",
+    "webhook_endpoints": "addresses of apps, and their secrets",
 }
 
 NOT_PERSONAL = {
@@ -60,6 +61,8 @@ NOT_PERSONAL = {
     "operator_sessions.token_digest": "a digest",
     "operator_sessions.role": "a word of ours",
     "sync_subscriptions.problem": "words of ours, and the row goes",
+    "app_events.type": "a word of ours",
+    "webhook_deliveries.state": "a word of ours",
 }
 
 MORE = (
@@ -74,6 +77,22 @@ MORE = (
     f"""INSERT INTO ops.ledger_checks (id, checked_at, took_seconds, violation_count, findings)
         VALUES (gen_random_uuid(), now(), 1, 1,
                 '[{{"name": "x", "violations": ["{PERSON}: balance 5, entries 6"]}}]')""",
+    """INSERT INTO ops.webhook_endpoints (id, app_id, url, events, secret, state_at, created_at, updated_at)
+        VALUES ('00000000-0000-7000-8000-000000000001', 'chat', 'https://app.example/', '{gift.redeemed}', 'whsec_x',
+                now(), now(), now())""",
+    f"""INSERT INTO ops.app_events (id, type, user_id, data, created_at)
+        VALUES ('00000000-0000-7000-8000-000000000002', 'gift.redeemed', '{PERSON}',
+                '{{"userId": "{PERSON}"}}', now()),
+               ('00000000-0000-7000-8000-000000000003', 'gift.redeemed', 'friend',
+                '{{"userId": "friend", "creatorId": "{PERSON}"}}', now())""",
+    f"""INSERT INTO ops.webhook_deliveries (id, endpoint_id, event_id, user_id, seq, tried, last_error, created_at)
+        SELECT '00000000-0000-7000-8000-000000000004', '00000000-0000-7000-8000-000000000001', id, user_id, seq,
+               '[{{"answer": "no {PERSON} here"}}]', 'about {PERSON}', now()
+        FROM ops.app_events WHERE user_id = '{PERSON}'""",
+    f"""INSERT INTO ops.webhook_lanes (endpoint_id, user_id, next_at)
+        VALUES ('00000000-0000-7000-8000-000000000001', '{PERSON}', now())""",
+    f"""INSERT INTO ops.low_balances (user_id, endpoint_id, version, since)
+        VALUES ('{PERSON}', '00000000-0000-7000-8000-000000000001', 1, now())""",
     # A dispute has no metadata of ours; a customer's event neither; each would still tell who it was.
     f"""INSERT INTO ops.stripe_events (id, type, stripe_created, livemode, payload, payment_intent_id, source,
             received_at)

@@ -28,6 +28,8 @@ QUIET = {
     "mana_http_defects_total",
     "mana_timetable_failures_total",
     "mana_throttled_total",
+    # no app listens
+    "mana_webhook_attempt_seconds",
 }
 SERIES = ("_bucket", "_sum", "_count", "")
 

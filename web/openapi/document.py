@@ -12,7 +12,7 @@ from domain.jobs import Queue
 from web.answers import ErrorAnswer, PendingAnswer
 from web.bodies import END, PATH_CHARACTERS_MAX
 from web.openapi.examples import Examples
-from web.openapi.fields import GIFT, JOB, PACKAGE, PURCHASE, RESERVATION
+from web.openapi.fields import DELIVERY, ENDPOINT, GIFT, JOB, PACKAGE, PURCHASE, RESERVATION
 from web.openapi.links import add_links
 from web.openapi.responses import WEBHOOK_PATH, PlainErrorAnswer, Responses
 from web.openapi.schemas import Schemas
@@ -44,6 +44,7 @@ TAGS: Final[Mapping[str, str]] = {
     "Stripe": "Where Stripe sends its events.",
     "Admin": "What administrators do.",
     "Operators": "What administrators see of the service, and how they steer it. Every action is audited.",
+    "Webhooks": "Endpoints of apps, which are told what happens to people's credits, and what is sent to them.",
     "Health": "Is it alive, is it ready, what does it count.",
     "Reference": "This description of the API.",
 }
@@ -80,6 +81,7 @@ PATH_PARTS: Final[Mapping[str, tuple[str, JsonObject]]] = {
     ),
     "jobId": ("The job", {"type": "string", "format": "uuid", "examples": [JOB]}),
     "eventId": ("Stripe's id of the event", {**OPAQUE, "examples": ["evt_1MtwBw"]}),
+    "deliveryId": ("The delivery", {"type": "string", "format": "uuid", "examples": [DELIVERY]}),
     "queue": (
         "The queue",
         {"type": "string", "enum": [queue.value for queue in Queue], "examples": ["money"]},
@@ -98,6 +100,7 @@ PATH_EXAMPLES: Final[Mapping[tuple[str, str], str]] = {
     ("Credits", "id"): PURCHASE,
     ("Admin", "id"): PACKAGE,
     ("Operators", "id"): PURCHASE,
+    ("Webhooks", "id"): ENDPOINT,
 }
 
 IDEMPOTENCY_KEY: Final[JsonObject] = {

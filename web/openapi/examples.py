@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
-from web.openapi.fields import GIFT, INSTANT, LATER, PACKAGE, PURCHASE, RESERVATION, field_of
+from web.openapi.fields import (
+    DELIVERY,
+    ENDPOINT,
+    GIFT,
+    INSTANT,
+    LATER,
+    PACKAGE,
+    PURCHASE,
+    RESERVATION,
+    field_of,
+)
 from web.openapi.types import JsonObject, Schema
 
 LEFT_OUT: Final = object()
@@ -52,6 +62,32 @@ TYPES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "RedeemedGiftAnswer": {"message": "Enjoy", "credits": 100, "newBalance": 100},
     "ReceivedGiftAnswer": {"status": "success", "message": "Enjoy", "credits": 100},
+    "NewWebhookBody": {"events": ["purchase.completed", "balance.low"], "lowBalanceThreshold": 100},
+    "ChangeWebhookBody": {"description": "production, after the move"},
+    "RedeliverFailedBody": {"since": INSTANT},
+    "SinceBody": {"since": INSTANT},
+    "EndpointSeenShown": {
+        "id": ENDPOINT,
+        "url": "https://chat.example.com/hooks/credits",
+        "events": ["purchase.completed", "balance.low"],
+        "lowBalanceThreshold": 100,
+        "state": "active",
+        "stateReason": None,
+        "failingSince": None,
+        "restUntil": None,
+        "previousSecretUntil": None,
+        "description": "production",
+    },
+    "DeliveryLineShown": {
+        "id": DELIVERY,
+        "endpointId": ENDPOINT,
+        "type": "purchase.completed",
+        "state": "delivered",
+        "nextAttemptAt": None,
+        "lastError": None,
+    },
+    "DeliverySeenShown": {"data": {"userId": "demo", "purchaseId": PURCHASE, "credits": 1000}},
+    "AttemptSeenShown": {"status": 200, "error": None, "answer": None},
 }
 """Values for the fields of a type where its neighbours' would not fit together."""
 

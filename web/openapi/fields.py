@@ -24,6 +24,8 @@ PACKAGE: Final = "019aac5e-4f90-7b6a-a1d3-93e0c25f7b48"
 PURCHASE: Final = "019aac5e-5d28-7e41-b7f6-2a9c4d80e135"
 GIFT: Final = "019aac5e-6ac4-7d52-8c19-e47b1f3a9062"
 JOB: Final = "019aac5e-7813-7a90-9be2-6d05f8c7412a"
+ENDPOINT: Final = "019aac5e-8562-7c3d-a4f7-51b8e2906dc3"
+DELIVERY: Final = "019aac5e-92b1-7e08-96d4-b03c7fa1e852"
 
 FIELDS: Final[dict[str, Field]] = {
     # People, apps and what they say
@@ -100,6 +102,10 @@ FIELDS: Final[dict[str, Field]] = {
     "paused": Field("How many were paused", 1),
     "errors": Field("How many failed", 0),
     "total": Field("How many were due", 13),
+    # Webhooks
+    "lowBalanceThreshold": Field("Credits: who falls below is told of by `balance.low`", 100),
+    "previousSecretUntil": Field("Until when the old secret signs too", LATER),
+    "since": Field("From this time on", INSTANT),
     # Gifts
     "code": Field("The gift's code", "QX7RM2KD"),
     "shortUrl": Field("A link to the gift", "https://credits.mana.how/g/QX7RM2KD"),

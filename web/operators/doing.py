@@ -21,7 +21,16 @@ from domain.operators.commands import (
     RunLedgerCheck,
 )
 from domain.operators.erasing import ErasePerson
+from domain.operators.webhook_commands import (
+    EnableWebhook,
+    PauseWebhook,
+    RedeliverFailedWebhooks,
+    RedeliverWebhook,
+    TestWebhook,
+)
 from domain.settings import Settings
+from domain.webhooks.redelivering import REDELIVERED_PER_CALL_MAX
+from web.bodies import bad_field
 from web.operators.asked import Asked
 from web.operators.words import in_query
 
@@ -70,6 +79,18 @@ def _job_url(asked: Asked) -> str:
 
 def _event_url(asked: Asked) -> str:
     return f"/ops/events/one?id={in_query(asked.needed('event'))}"
+
+
+def endpoint_url(asked: Asked) -> str:
+    """The page of the endpoint that an action is about."""
+    return f"/ops/webhooks/{asked.needed_uuid('endpoint')}"
+
+
+def _redeliver_failed(asked: Asked, _settings: Settings) -> Command:
+    since = asked.instant("since")
+    if since is None:
+        raise bad_field("since", "is missing")
+    return RedeliverFailedWebhooks(endpoint_id=asked.needed_uuid("endpoint"), since=since)
 
 
 DOINGS: Final[dict[str, Doing]] = {
@@ -150,6 +171,50 @@ DOINGS: Final[dict[str, Doing]] = {
         lambda _: "/ops/people",
         is_dangerous=True,
         typed="user",
+    ),
+    "test_webhook": Doing(
+        "Send this endpoint a test?",
+        "Send a test",
+        "An event webhook.test, which concerns nobody, signed like every other.",
+        ("endpoint",),
+        lambda asked, _: TestWebhook(endpoint_id=asked.needed_uuid("endpoint")),
+        endpoint_url,
+    ),
+    "pause_webhook": Doing(
+        "Pause this endpoint?",
+        "Pause it",
+        "What waits goes on waiting; what happens meanwhile the app is not told of.",
+        ("endpoint",),
+        lambda asked, _: PauseWebhook(endpoint_id=asked.needed_uuid("endpoint")),
+        endpoint_url,
+        is_dangerous=True,
+    ),
+    "enable_webhook": Doing(
+        "Send this endpoint events again?",
+        "Enable it",
+        "What waits is sent at once, each person's in their order, and tried for another three days.",
+        ("endpoint",),
+        lambda asked, _: EnableWebhook(endpoint_id=asked.needed_uuid("endpoint")),
+        endpoint_url,
+    ),
+    "redeliver_webhook": Doing(
+        "Send this delivery again?",
+        "Send it again",
+        "Under the same id, before what waits for this person. An app that keeps to the id does nothing twice.",
+        ("delivery",),
+        lambda asked, _: RedeliverWebhook(delivery_id=asked.needed_uuid("delivery")),
+        lambda asked: f"/ops/webhooks/deliveries/{asked.needed_uuid('delivery')}",
+    ),
+    "redeliver_failed_webhooks": Doing(
+        "Send all that was given up again?",
+        "Send them all again",
+        "The oldest thousand at most, each person's in their order; what is left can be sent afterwards.",
+        ("endpoint", "since"),
+        _redeliver_failed,
+        endpoint_url,
+        would=lambda facts: (
+            f"{min(facts['failed'], REDELIVERED_PER_CALL_MAX)} deliveries would be sent again"
+        ),
     ),
     "run_billing": Doing(
         "Run billing now?",

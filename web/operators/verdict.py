@@ -150,6 +150,12 @@ def _of_work(seen: Overview) -> list[Told]:
             f"{renewals.problems:,} {_plural(renewals.problems, 'subscription')} could not be charged",
             "/ops/subscriptions?state=problem",
         ),
+        (
+            Level.WARN,
+            seen.webhooks.disabled > 0,
+            f"{seen.webhooks.disabled:,} webhook {_plural(seen.webhooks.disabled, 'endpoint')} disabled after failing",
+            "/ops/webhooks",
+        ),
     ]
 
 

@@ -11,7 +11,7 @@ from web.frame import Frame
 from web.operators import assets, render
 from web.operators.pages import AnyHandler, open_page, page
 from web.operators.speed import sampling
-from web.operators.views import acting, books, jobs, overview, payments, people, queues, signing
+from web.operators.views import acting, books, jobs, overview, payments, people, queues, signing, webhooks
 from web.operators.views.overview import Overviews, overviews_key
 
 PREFIX: Final = "/ops"
@@ -38,6 +38,9 @@ PAGES: Final[tuple[tuple[str, str, AnyHandler], ...]] = (
     ("GET", "/person", page(people.person)),
     ("GET", f"/person/{LIST}", page(people.person_list)),
     ("GET", "/subscriptions", page(books.subscriptions)),
+    ("GET", "/webhooks", page(webhooks.endpoints)),
+    ("GET", f"/webhooks/{ID}", page(webhooks.endpoint)),
+    ("GET", f"/webhooks/deliveries/{ID}", page(webhooks.delivery)),
     ("GET", "/ledger", page(books.ledger)),
     ("GET", "/audit", page(books.audit)),
     ("POST", "/export", page(books.export, viewers_may_post=True)),

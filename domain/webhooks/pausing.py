@@ -1,0 +1,44 @@
+"""When what was not delivered is tried again, and when it is given up."""
+
+from __future__ import annotations
+
+import random
+from datetime import datetime, timedelta
+from typing import Final
+
+PAUSES: Final = (
+    timedelta(seconds=5),
+    timedelta(minutes=5),
+    timedelta(minutes=30),
+    timedelta(hours=2),
+    timedelta(hours=5),
+    timedelta(hours=10),
+    timedelta(hours=14),
+    timedelta(hours=20),
+    timedelta(hours=24),
+)
+"""After the first failure, the second, and so on: the schedule of the Standard Webhooks specification."""
+
+JITTER: Final = 0.1
+"""The part of a pause that is left to chance, so that what failed together does not come back together."""
+
+TRIED_FOR: Final = timedelta(days=3)
+"""From the first failure to the last attempt.  Workers that were down meanwhile use it up, and still try once."""
+
+RETRY_AFTER_MAX: Final = PAUSES[-1]
+"""An endpoint may ask for a longer pause than ours, up to the longest of ours."""
+
+DISABLED_AFTER: Final = timedelta(days=5)
+"""An endpoint that took nothing for so long, while it was tried, is disabled: longer than anything is tried."""
+
+
+def is_given_up(failing_since: datetime, now: datetime) -> bool:
+    """Whether a failure at `now` is the last one of what fails since then."""
+    return now >= failing_since + TRIED_FOR
+
+
+def next_attempt(failures: int, failing_since: datetime, now: datetime) -> datetime:
+    """When what failed for the `failures`-th time in a row is tried again: at the end of TRIED_FOR, at the latest."""
+    pause = PAUSES[min(failures, len(PAUSES)) - 1]
+    spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - nobody gains by guessing it
+    return min(now + pause * spread, max(failing_since + TRIED_FOR, now + PAUSES[0]))
