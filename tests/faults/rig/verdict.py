@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from domain import invariants
@@ -43,9 +44,9 @@ class Evidence:
     """Who was due for a renewal during the run, and whether they could pay."""
     notices: list[dict[str, Any]]
 
-    @property
+    @cached_property
     def gone(self) -> set[str]:
-        """Who was erased, or may have been."""
+        """Who was erased, or may have been; found once, for every check asks."""
         return {record.user_id for record in self.records.of("erase") if record.may_be_there}
 
 
