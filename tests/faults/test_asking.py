@@ -9,7 +9,7 @@ from aiohttp import web
 
 from simulators import serving
 from simulators.auth import AuthSimulator
-from tests.faults.rig.asking import Town, out_of_order
+from tests.faults.rig.asking import Town, out_of_order, plain_session
 from tests.faults.rig.records import Record, Told
 from tests.support.client import Client
 from tests.support.service import new_session
@@ -86,3 +86,24 @@ def test_entries_that_are_listed_out_of_order_are_found() -> None:
     )
     assert out_of_order([third, second, first]) == []
     assert len(out_of_order([second, third, first])) == 2
+
+
+async def test_what_is_sent_again_is_known_to_have_been_sent() -> None:
+    """A cancellation that was done, and whose connection broke, was told to have been refused."""
+    served: list[str] = []
+
+    async def answer(request: web.Request) -> web.Response:
+        served.append(request.method)
+        if len(served) == 2:
+            assert request.transport is not None
+            request.transport.abort()
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_route("*", "/gift", answer)
+    async with serving.in_this_loop(app) as url, plain_session() as session:
+        auth = AuthSimulator()
+        town = Town({"web-1": Client(url, session, auth)}, auth, time.monotonic() + 5)
+        await town.ask("look", "GET", "/gift", user_id="anna")
+        record = await town.ask("cancel", "DELETE", "/gift", user_id="anna")
+    assert (record.told, len(record.tries), served) == (Told.UNKNOWN, 1, ["GET", "DELETE"])

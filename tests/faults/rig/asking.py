@@ -36,6 +36,16 @@ KNOWN = {200: Told.OK, 201: Told.OK, 202: Told.ACCEPTED, 400: Told.REFUSED, 402:
 KNOWN |= {404: Told.REFUSED, 429: Told.REFUSED}
 
 
+def plain_session() -> aiohttp.ClientSession:
+    """A session that sends what it is given once: aiohttp repeats a DELETE by itself when its connection breaks, and
+    the client would not know that it had been sent before."""
+    session = aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=300)
+    )
+    session._retry_connection = False
+    return session
+
+
 @dataclass
 class Town:
     """Everybody's way to the service, and where everything is written down."""

@@ -20,7 +20,7 @@ import aiohttp
 
 from simulators.auth import AuthSimulator
 from tests.faults.rig import clients, trade
-from tests.faults.rig.asking import Person, Town
+from tests.faults.rig.asking import Person, Town, plain_session
 from tests.faults.rig.breaking import Breaker, Recovery, recoveries
 from tests.faults.rig.house import House, furnish, running
 from tests.faults.rig.quieting import become_quiet
@@ -136,8 +136,7 @@ async def run(
 async def town_of(house: House, seconds: float) -> AsyncIterator[tuple[Town, Stripe]]:
     """The callers' side, and everybody with what they begin with."""
     auth = AuthSimulator(issuer=house.urls["issuer"], directory=house.home / "auth")
-    connector = aiohttp.TCPConnector(limit=0)
-    async with aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=60)) as session:
+    async with plain_session() as session:
         webs = {name: Client(house.urls[name], session, auth) for name in ("web-1", "web-2")}
         town = Town(webs, auth, time.monotonic() + 3600)
         await clients.prepare(Person(town, "10.0.0.1"))
