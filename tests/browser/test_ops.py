@@ -26,7 +26,7 @@ IS_LARGE = bool(os.environ.get("LARGE_BOOKS"))
 
 PAGES = (
     "/ops", "/ops/jobs", "/ops/queues", "/ops/purchases", "/ops/events", "/ops/people", "/ops/person?id=sam",
-    "/ops/subscriptions", "/ops/ledger", "/ops/audit", "/ops/do/gift_sync?user=sam",
+    "/ops/subscriptions", "/ops/webhooks", "/ops/ledger", "/ops/audit", "/ops/do/gift_sync?user=sam",
 )  # fmt: skip
 
 

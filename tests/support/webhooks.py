@@ -8,7 +8,7 @@ import hmac
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -16,7 +16,7 @@ from uuid import UUID
 from sqlalchemy import Engine
 
 from domain.database import transaction
-from domain.webhooks import EventType, endpoints, lanes, low_balances, signing
+from domain.webhooks import EventType, ReservationExpired, endpoints, lanes, low_balances, signing, tell
 from domain.webhooks.endpoints import Wanted
 from domain.webhooks.lanes import Attempt, Sending
 from tests.support.ledger import NOW
@@ -149,3 +149,57 @@ class Post:
         """Look for low balances."""
         with transaction(self.engine) as connection:
             return low_balances.look(connection, self.now, **options)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Endpoints of all states, and deliveries of all states to the one that `works`, by their state."""
+
+    works: UUID
+    fails: UUID
+    paused: UUID
+    disabled: UUID
+    deliveries: Mapping[str, UUID]
+
+
+def fill(engine: Engine, *, words: str = "out of <b>order</b>") -> Rows:
+    """Endpoints and deliveries to look at; an app answered `words`, which are also a description and a person's id."""
+    now = datetime.now(UTC)
+    post = Post(engine, now=now - timedelta(days=4))
+    works, fails, paused, disabled = (
+        listen(engine, url=f"https://app.example/{name}", app_id=name, now=post.now)
+        for name in ("chat", "dream", "mail", "research")
+    )
+    with transaction(engine) as connection:
+        endpoints.change(connection, works.id, endpoints.Changes(description=words), now=post.now)
+        endpoints.pause(connection, paused.id, now=post.now)
+    broken = answering(503, answer=words)
+    post.app.answers = {works.url: broken, fails.url: silent, disabled.url: answering(410)}
+    _expires(engine, words, post.now)
+    post.deliver()
+    post.forward(hours=73)
+    post.deliver()
+    post.app.answers[works.url] = answering(204)
+    _expires(engine, "anna", post.now)
+    post.deliver()
+    post.app.answers[works.url] = broken
+    with transaction(engine) as connection:
+        endpoints.rotate(connection, works.id, now=now)
+    post.now = now
+    _expires(engine, "ben", now)
+    post.deliver()
+    with engine.connect() as connection:
+        found = connection.exec_driver_sql(
+            "SELECT state, id FROM ops.webhook_deliveries WHERE endpoint_id = %s", (works.id,)
+        )
+        deliveries = {row.state: row.id for row in found}
+    assert set(deliveries) == {"failed", "delivered", "waiting"}
+    return Rows(works.id, fails.id, paused.id, disabled.id, deliveries)
+
+
+def _expires(engine: Engine, user_id: str, now: datetime) -> None:
+    event = ReservationExpired(
+        user_id=user_id, reservation_id=UUID(int=1), amount=Decimal("2.5"), app_id="chat"
+    )
+    with transaction(engine) as connection:
+        tell(connection, [event], now=now)

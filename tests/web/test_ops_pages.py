@@ -29,6 +29,7 @@ PAGES = (
     "/ops/people",
     "/ops/person?id=sam",
     "/ops/subscriptions",
+    "/ops/webhooks",
     "/ops/ledger",
     "/ops/audit",
 )

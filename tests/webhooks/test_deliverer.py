@@ -183,7 +183,7 @@ def test_while_the_database_is_away_it_waits_and_then_goes_on(
     with engine_on(url) as engine, local_app() as app, delivering(engine) as deliverer:
         listen(engine, url=app.url)
         happen(engine, ["anna"])
-        eventually(lambda: len(app.heard) == 1, "told", 15)
+        eventually(lambda: waiting(engine) == 0, "told, and that written", 15)
         server.stop()
         time.sleep(1.5)
         assert deliverer.is_alive
