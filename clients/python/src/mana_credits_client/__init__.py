@@ -18,6 +18,7 @@ from mana_credits_client.errors import (
 )
 from mana_credits_client.options import WhenOffline
 from mana_credits_client.values import Balance, Grant, Refund, Reservation, Transaction, Use
+from mana_credits_client.webhooks import WebhookNotVerified, verify_webhook
 
 __all__ = [
     "AsyncCreditsClient",
@@ -42,5 +43,7 @@ __all__ = [
     "Transaction",
     "Unconfirmed",
     "Use",
+    "WebhookNotVerified",
     "WhenOffline",
+    "verify_webhook",
 ]
