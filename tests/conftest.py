@@ -1,8 +1,8 @@
 """Fixtures that give every test real servers.
 
 One PostgreSQL and one Valkey are started for a run, whatever the number of parallel processes.
-A test gets a database of its own, cloned from a migrated template.  A server that cannot be had fails
-the run.
+A test has a database to itself, migrated and without rows: one that a test before had, emptied, or a new one where
+that left more than rows.  A server that cannot be had fails the run.  See docs/testing.md.
 """
 
 import os
@@ -11,10 +11,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from devkit.postgres import Postgres
 from devkit.valkey import Valkey
 from tests import servers
+from tests.support.clean_database import CleanDatabase
+from tests.support.loans import Loans
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -35,12 +38,39 @@ def postgres() -> Iterator[servers.SharedPostgres]:
     server.close()
 
 
+@pytest.fixture(scope="session")
+def loans(postgres: servers.SharedPostgres) -> Iterator[Loans]:
+    """The databases of this process that tests use one after another."""
+    loans = Loans(postgres)
+    yield loans
+    loans.close()
+
+
 @pytest.fixture
-def database_url(postgres: servers.SharedPostgres) -> Iterator[str]:
+def lent_database(request: pytest.FixtureRequest, loans: Loans) -> Iterator[CleanDatabase]:
+    """A database that is the test's alone while it runs, with what stays connected to it from test to test.
+
+    Where the test asks for the shared service it is one on which that lives.
+    """
+    purpose = None
+    if "service" in request.fixturenames:
+        purpose = frozenset(request.getfixturevalue("service_variables").items())
+    with loans.lent(purpose) as database:
+        yield database
+
+
+@pytest.fixture
+def database_url(lent_database: CleanDatabase) -> str:
     """`postgresql://…` of a database of the test's own, at the newest migration and without rows."""
-    name = postgres.create_database()
-    yield postgres.url(name)
-    postgres.drop_database(name)
+    return lent_database.url
+
+
+@pytest.fixture
+def engine(lent_database: CleanDatabase) -> Iterator[Engine]:
+    """The test's own database; the invariants are checked at its end."""
+    # With listeners of its own, on sessions that are there already.
+    yield lent_database.engine.execution_options()
+    assert lent_database.violations() == []
 
 
 @pytest.fixture

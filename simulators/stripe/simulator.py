@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -216,7 +217,10 @@ class StripeSimulator:
             yield self
 
     @contextmanager
-    def on_a_thread(self) -> Iterator[Self]:
-        """Serve on a thread of its own on a free port, for the blocking SDK; `url` is set meanwhile."""
-        with serving.on_a_thread(self.application()) as self.url:
+    def on_a_thread(self, listener: socket.socket | None = None) -> Iterator[Self]:
+        """Serve on a thread of its own, for the blocking SDK; on a free port, or with a listening socket.
+
+        `url` is set meanwhile.
+        """
+        with serving.on_a_thread(self.application(), listener) as self.url:
             yield self

@@ -19,6 +19,7 @@ from playwright.async_api import Browser, Page, expect
 
 from simulators import serving
 from simulators.stripe import DEFAULT_SECRET, StripeSimulator
+from tests.support.clean_database import CleanDatabase
 from tests.support.service import Service, serving_in_this_loop, working
 from tests.web.shop import WEBHOOKS, Shop
 
@@ -52,7 +53,7 @@ class Visit:
 
 
 @pytest.fixture
-async def visit(browser: Browser, database_url: str, redis_url: str) -> AsyncIterator[Visit]:
+async def visit(browser: Browser, lent_database: CleanDatabase, redis_url: str) -> AsyncIterator[Visit]:
     app = web.Application()
 
     async def answer(_: web.Request) -> web.FileResponse:
@@ -60,16 +61,19 @@ async def visit(browser: Browser, database_url: str, redis_url: str) -> AsyncIte
 
     app.router.add_get("/", answer)
     async with serving.in_this_loop(app) as app_url:
-        with StripeSimulator(retry_seconds=0.1).on_a_thread() as stripe, working(database_url, redis_url):
+        with (
+            StripeSimulator(retry_seconds=0.1).on_a_thread() as stripe,
+            working(lent_database.engine, redis_url),
+        ):
             more = {
                 "CORS_ORIGINS": app_url,
                 "STRIPE_SECRET_KEY": "sk_test_browser",
                 "STRIPE_API_BASE": stripe.url,
                 "STRIPE_WEBHOOK_SECRET": DEFAULT_SECRET,
             }
-            async with serving_in_this_loop(database_url, redis_url, more=more) as service:
+            async with serving_in_this_loop(lent_database.url, redis_url, more=more) as service:
                 stripe.send_webhooks_to(service.url + WEBHOOKS)
-                await Shop(service, stripe).package()
+                await Shop(service, stripe, lent_database.engine).package()
                 page = await browser.new_page(viewport={"width": 900, "height": 640})
                 facts = json.dumps({"api": service.url, "token": service.auth.mint("anna")})
                 await page.goto(f"{app_url}/#{quote(facts)}")

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from tests.faults.rig.proxy import Link
-from tests.support.service import Service, service, workers
+from tests.support.service import Service, own_service, service, service_variables, workers
 
-__all__ = ["link", "service", "workers"]
+__all__ = ["link", "own_service", "service", "service_variables", "workers"]
 
 
 async def mended_after_a_loss(link: Link) -> None:

@@ -9,9 +9,9 @@ from typing import Any
 import mana_credits_client
 from tests.architecture.source import ROOT
 from tests.support.client import SERVICE_KEY
-from tests.support.service import Service, service, workers
+from tests.support.service import Service, service, service_variables, workers
 
-__all__ = ["service", "workers"]
+__all__ = ["service", "service_variables", "workers"]
 
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 

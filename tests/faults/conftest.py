@@ -12,9 +12,9 @@ from tests.faults.load import Load
 from tests.support.books import Books
 from tests.support.client import Client
 from tests.support.process import WebProcess, running_process
-from tests.support.service import environment, new_session, service, workers
+from tests.support.service import environment, new_session, own_service, service, service_variables, workers
 
-__all__ = ["service", "workers"]
+__all__ = ["own_service", "service", "service_variables", "workers"]
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """A process that can be killed at every point of a piece of work.
 
 `python -m tests.faults.crash_child` reads one JSON line a run: what to do, on which database, and at which
-point to die.  Each run is a fork of this process, which has no threads and no connections, so that a run
-takes milliseconds.  It answers with the exit status and how many points were passed.
+point to die.  Each run that dies is a fork of this process, which has no threads and no connections, so that a
+run takes milliseconds.  It answers with the exit status and how many points were passed.
 
 Points are found by running, not by a list kept by hand: before and after every SQL statement, before and
 after every commit, before and after every call of Stripe's.
@@ -10,10 +10,13 @@ after every commit, before and after every call of Stripe's.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import sys
+import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,13 +44,20 @@ Order = dict[str, Any]
 class Points:
     """Counts the points that are passed, and dies at one of them; 0 is none."""
 
-    def __init__(self, die_at: int) -> None:
-        self.die_at = die_at
+    def __init__(self) -> None:
+        self.die_at = 0
         self.passed = 0
+        self._is_counting = False
+
+    def begin(self, die_at: int) -> None:
+        self.die_at, self.passed, self._is_counting = die_at, 0, True
+
+    def stand_still(self) -> None:
+        self._is_counting = False
 
     def pass_one(self, *_: Any, **__: Any) -> None:
-        self.passed += 1
-        if self.passed == self.die_at:
+        self.passed += self._is_counting
+        if self._is_counting and self.passed == self.die_at:
             os._exit(KILLED)
 
     def around(self, call: Callable[..., Any]) -> Callable[..., Any]:
@@ -60,15 +70,6 @@ class Points:
             return answer
 
         return called
-
-
-def watch(points: Points, engine: Engine, gateway: StripeGateway) -> None:
-    event.listen(engine, "before_cursor_execute", points.pass_one)
-    event.listen(engine, "after_cursor_execute", points.pass_one)
-    dialect: Any = engine.dialect
-    dialect.do_commit = points.around(dialect.do_commit)
-    http: Any = gateway._http
-    http.request = points.around(http.request)
 
 
 def receive(engine: Engine, _gateway: StripeGateway, order: Order, now: datetime) -> None:
@@ -97,17 +98,55 @@ def buy(engine: Engine, gateway: StripeGateway, order: Order, now: datetime) -> 
 WORKS = {"receive": receive, "work": work, "buy": buy}
 
 
-def run(order: Order) -> int:
-    """In the fork: do the work; how many points there were."""
-    points = Points(order["die_at"])
-    engine = make_engine(order["database_url"], pool_size=2, application_name=APPLICATION_NAME)
-    gateway = StripeGateway("sk_test_crash", api_base=order["stripe_url"])
-    # Connecting runs statements of the driver's own, which are no part of the work.
-    engine.connect().close()
-    watch(points, engine, gateway)
-    WORKS[order["what"]](engine, gateway, order, datetime.fromtimestamp(order["now"], UTC))
-    engine.dispose()
-    return points.passed
+@dataclass
+class Worker:
+    """An engine on one database, without a connection, that every fork begins with.
+
+    What the first piece of work taught it (statements compiled, the dialect known) the later ones need not learn.
+    """
+
+    engine: Engine
+    points: Points
+
+    def run(self, order: Order) -> int:
+        """Do the work; how many points there were."""
+        gateway = StripeGateway("sk_test_crash", api_base=order["stripe_url"])
+        # Connecting runs statements of the driver's own, which are no part of the work.
+        self.points.stand_still()
+        self.engine.connect().close()
+        self.points.begin(order["die_at"])
+        http: Any = gateway._http
+        http.request = self.points.around(http.request)
+        WORKS[order["what"]](self.engine, gateway, order, datetime.fromtimestamp(order["now"], UTC))
+        self.engine.dispose()
+        gateway.close()
+        return self.points.passed
+
+
+@functools.cache
+def worker_on(database_url: str) -> Worker:
+    points = Points()
+    engine = make_engine(database_url, pool_size=2, application_name=APPLICATION_NAME)
+    event.listen(engine, "before_cursor_execute", points.pass_one)
+    event.listen(engine, "after_cursor_execute", points.pass_one)
+    dialect: Any = engine.dialect
+    dialect.do_commit = points.around(dialect.do_commit)
+    return Worker(engine, points)
+
+
+def run_in_a_fork(worker: Worker, order: Order) -> tuple[int, str]:
+    """The exit status, and how many points were passed if it lived."""
+    assert threading.active_count() == 1, "a fork would lose the other threads"
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.write(write_end, str(worker.run(order)).encode())
+        os._exit(0)
+    os.close(write_end)
+    _, status = os.waitpid(child, 0)
+    passed = os.read(read_end, 100).decode()
+    os.close(read_end)
+    return os.waitstatus_to_exitcode(status), passed
 
 
 def main() -> None:
@@ -115,16 +154,12 @@ def main() -> None:
     structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     for line in sys.stdin:
         order = json.loads(line)
-        read_end, write_end = os.pipe()
-        child = os.fork()
-        if child == 0:
-            os.write(write_end, str(run(order)).encode())
-            os._exit(0)
-        os.close(write_end)
-        _, status = os.waitpid(child, 0)
-        passed = os.read(read_end, 100).decode()
-        os.close(read_end)
-        print(json.dumps({"status": os.waitstatus_to_exitcode(status), "passed": passed}), flush=True)
+        worker = worker_on(order["database_url"])
+        if order["die_at"]:
+            status, passed = run_in_a_fork(worker, order)
+        else:
+            status, passed = 0, str(worker.run(order))
+        print(json.dumps({"status": status, "passed": passed}), flush=True)
 
 
 if __name__ == "__main__":

@@ -25,17 +25,11 @@ from domain.reconciliation import AskAboutPurchases, FetchMissedEvents
 from domain.spending import Grant, Refund, RefundCredits, grant
 from tests.faults.crash_child import APPLICATION_NAME, KILLED, handlers_of
 from tests.support.jobs import run_waiting
-from tests.support.ledger import checked_engine, entries, scalar
+from tests.support.ledger import entries, scalar
 from tests.support.payments import SUCCESS_URL, Shop, shop_on
 from tests.support.told import Told
 
 DEATH_SECONDS_MAX = 10.0
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    with checked_engine(database_url, pool_size=4) as engine:
-        yield engine
 
 
 @pytest.fixture
@@ -76,8 +70,9 @@ class Crasher:
         return bool(scalar(self.engine, query, name=APPLICATION_NAME) == 0)
 
 
-@pytest.fixture
-def crasher(engine: Engine, shop: Shop) -> Iterator[Crasher]:
+@pytest.fixture(scope="module")
+def process() -> Iterator[subprocess.Popen[str]]:
+    """The process whose forks die."""
     with subprocess.Popen(
         [sys.executable, "-m", "tests.faults.crash_child"],
         cwd=ROOT,
@@ -85,10 +80,15 @@ def crasher(engine: Engine, shop: Shop) -> Iterator[Crasher]:
         stdout=subprocess.PIPE,
         text=True,
     ) as process:
-        yield Crasher(process, engine, shop)
+        yield process
         assert process.stdin is not None
         process.stdin.close()
         process.wait(DEATH_SECONDS_MAX)
+
+
+@pytest.fixture
+def crasher(process: subprocess.Popen[str], engine: Engine, shop: Shop) -> Crasher:
+    return Crasher(process, engine, shop)
 
 
 def sweep(name: str, points_min: int, once: Callable[[int], int | None]) -> None:

@@ -1,5 +1,5 @@
 """The service under test."""
 
-from tests.support.service import service, workers
+from tests.support.service import own_service, service, service_variables, workers
 
-__all__ = ["service", "workers"]
+__all__ = ["own_service", "service", "service_variables", "workers"]

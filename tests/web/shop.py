@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
+import pytest
+from sqlalchemy import Engine
+
 from domain.stripe_gateway import StripeGateway
+from simulators import serving
 from simulators.stripe import StripeSimulator, sign
+from tests.support.clean_database import CleanDatabase
 from tests.support.client import Reply
-from tests.support.jobs import engine_on, run_waiting
-from tests.support.service import Service, serving_in_this_loop
+from tests.support.jobs import run_waiting
+from tests.support.service import Service
 from workers.actors import payments as payment_actors
 
 SECRET, OLD_SECRET = "whsec_test_new", "whsec_test_old"
@@ -29,6 +34,7 @@ class Shop:
 
     service: Service
     stripe: StripeSimulator
+    engine: Engine
 
     def admin(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self.service.auth.mint('the-admin', role='admin')}"}
@@ -61,21 +67,29 @@ class Shop:
 
     def work(self) -> list[Any]:
         handlers = payment_actors.handlers_with(StripeGateway("sk_test_x", api_base=self.stripe.url))
-        with engine_on(self.service.books.url, pool_size=2) as engine:
-            return list(run_waiting(engine, handlers, lambda: datetime.now(UTC)))
+        return run_waiting(self.engine, handlers, lambda: datetime.now(UTC))
 
 
-@asynccontextmanager
-async def open_shop(database_url: str, redis_url: str, **more: str) -> AsyncIterator[Shop]:
-    with StripeSimulator().on_a_thread() as stripe:
-        variables = {
-            "STRIPE_SECRET_KEY": "sk_test_shop",
-            "STRIPE_API_BASE": stripe.url,
-            "STRIPE_WEBHOOK_SECRET": f"{SECRET}, {OLD_SECRET}",
-            **more,
-        }
-        async with serving_in_this_loop(database_url, redis_url, more=variables) as service:
-            yield Shop(service, stripe)
+@pytest.fixture(scope="session")
+def stripe_listener() -> Iterator[socket.socket]:
+    """Where every test's Stripe is found: the service knows one address."""
+    with serving.listen() as listener:
+        yield listener
+
+
+@pytest.fixture
+def service_variables(stripe_listener: socket.socket) -> dict[str, str]:
+    return {
+        "STRIPE_SECRET_KEY": "sk_test_shop",
+        "STRIPE_API_BASE": serving.url_of(stripe_listener),
+        "STRIPE_WEBHOOK_SECRET": f"{SECRET}, {OLD_SECRET}",
+    }
+
+
+@pytest.fixture
+def shop(service: Service, lent_database: CleanDatabase, stripe_listener: socket.socket) -> Iterator[Shop]:
+    with StripeSimulator().on_a_thread(stripe_listener.dup()) as stripe:
+        yield Shop(service, stripe, lent_database.engine)
 
 
 def no_such_package() -> dict[str, str]:

@@ -6,7 +6,7 @@ The table is made from the routes that the application declares: a new one canno
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -16,10 +16,10 @@ import pytest
 from multidict import CIMultiDict
 from yarl import URL
 
+from tests.support.clean_database import CleanDatabase
 from tests.support.client import SERVICE_KEY, Reply
-from tests.support.jobs import engine_on
 from tests.support.ops_pages import LOGINS, Browser
-from tests.support.service import Service, serving_in_this_loop
+from tests.support.service import Service
 from tests.support.world import World, make_world
 from web.app import operations
 from web.openapi import make_document
@@ -121,16 +121,20 @@ class House:
 
 
 @pytest.fixture
-async def house(database_url: str, redis_url: str) -> AsyncIterator[House]:
-    with engine_on(database_url) as engine:
-        world = make_world(engine)
-    async with serving_in_this_loop(database_url, redis_url, more=LOGINS, has_books=False) as service:
-        browser = Browser(service)
-        async with browser.session:
-            await browser.sign_in()
-            cookies = browser.session.cookie_jar.filter_cookies(URL(service.url))
-        session = "; ".join(f"{name}={morsel.value}" for name, morsel in cookies.items())
-        yield House(service, world, every_credential(service, session))
+def service_variables() -> dict[str, str]:
+    return LOGINS
+
+
+@pytest.fixture
+async def house(service: Service, lent_database: CleanDatabase) -> House:
+    service.has_books = False
+    world = make_world(lent_database.engine)
+    browser = Browser(service)
+    async with browser.session:
+        await browser.sign_in()
+        cookies = browser.session.cookie_jar.filter_cookies(URL(service.url))
+    session = "; ".join(f"{name}={morsel.value}" for name, morsel in cookies.items())
+    return House(service, world, every_credential(service, session))
 
 
 def every_credential(service: Service, session: str) -> dict[Credential, dict[str, str]]:

@@ -11,8 +11,8 @@ from dramatiq import Message
 
 from domain.operators.acting import Command
 from nudges.broker import make_broker
+from tests.support.clean_database import CleanDatabase
 from tests.support.client import SERVICE_KEY, Reply
-from tests.support.jobs import engine_on
 from tests.support.service import Service
 from tests.support.world import World, make_world
 from web.app import operations
@@ -49,9 +49,8 @@ async def admin(service: Service, method: str, path: str, body: Any = None, **he
 
 
 @pytest.fixture
-def world(database_url: str) -> World:
-    with engine_on(database_url) as engine:
-        return make_world(engine)
+def world(lent_database: CleanDatabase) -> World:
+    return make_world(lent_database.engine)
 
 
 def test_every_operation_for_operators_is_for_administrators() -> None:
@@ -133,13 +132,15 @@ async def test_bad_queries_are_400_and_name_the_parameter(service: Service) -> N
     assert checked > 30
 
 
-async def test_the_overview_answers_with_camel_case_amounts_and_times(service: Service, world: World) -> None:
-    seen = (await admin(service, "GET", "/overview")).ok()
+async def test_the_overview_answers_with_camel_case_amounts_and_times(
+    own_service: Service, world: World
+) -> None:
+    seen = (await admin(own_service, "GET", "/overview")).ok()
     assert (seen["database"], seen["redis"]) == ("ok", "ok")
     assert seen["overview"]["now"]["inGifts"] == 60
     assert seen["overview"]["processes"]["web"] == 1
     assert seen["overview"]["at"].endswith("Z")
-    assert b"5.0" not in (await admin(service, "GET", "/people/anna")).raw
+    assert b"5.0" not in (await admin(own_service, "GET", "/people/anna")).raw
 
 
 @pytest.mark.parametrize(

@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.support.client import Reply
-from tests.web.shop import PACKAGES, Shop, no_such_package, open_shop
+from tests.web.shop import PACKAGES, Shop, no_such_package, service_variables, shop, stripe_listener
 
-
-@pytest.fixture
-async def shop(database_url: str, redis_url: str) -> AsyncIterator[Shop]:
-    async with open_shop(database_url, redis_url) as running:
-        yield running
+__all__ = ["service_variables", "shop", "stripe_listener"]
 
 
 async def change(shop: Shop, package: Any, method: str = "PATCH", **body: Any) -> Reply:

@@ -13,13 +13,13 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from domain.errors import NotPermitted
-from domain.logins import hash_password
 from domain.operators.audit import Operator, Role
 from domain.operators.sessions import LIFETIME, Session
 from domain.settings import read_settings
 from simulators import serving
 from simulators.auth import AuthSimulator
 from tests.support.books import Books
+from tests.support.ops_pages import quick_hash
 from tests.support.service import environment, new_session
 from web.app import make_app
 from web.operators.session import (
@@ -33,7 +33,7 @@ from web.operators.session import (
 from web.throttle import TooManyRequests
 
 PASSWORD = "correct horse battery"
-HASH = hash_password(PASSWORD)
+HASH = quick_hash(PASSWORD)
 USERS = f"otto:operator:{HASH},vera:viewer:{HASH}"
 
 

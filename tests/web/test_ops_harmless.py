@@ -9,9 +9,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.support.jobs import engine_on
+from tests.support.clean_database import CleanDatabase
 from tests.support.ops_pages import LOGINS, Browser, failed_job
-from tests.support.service import serving_in_this_loop
+from tests.support.service import Service
 from tests.support.world import World, make_world
 from web.operators.words import in_query
 
@@ -61,17 +61,21 @@ def poison(database_url: str) -> set[str]:
 
 
 @pytest.fixture
-async def browser(database_url: str, redis_url: str) -> AsyncIterator[Browser]:
-    async with serving_in_this_loop(database_url, redis_url, more=LOGINS, has_books=False) as service:
-        browser = Browser(service)
-        async with browser.session:
-            yield browser
+def service_variables() -> dict[str, str]:
+    return LOGINS
 
 
 @pytest.fixture
-def world(database_url: str) -> World:
-    with engine_on(database_url) as engine:
-        return make_world(engine)
+async def browser(service: Service) -> AsyncIterator[Browser]:
+    service.has_books = False
+    browser = Browser(service)
+    async with browser.session:
+        yield browser
+
+
+@pytest.fixture
+def world(lent_database: CleanDatabase) -> World:
+    return make_world(lent_database.engine)
 
 
 async def test_a_script_in_any_column_is_shown_as_text_on_every_page(

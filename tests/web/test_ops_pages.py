@@ -13,7 +13,7 @@ from devkit.valkey import Valkey
 from domain.jobs import job_details
 from domain.operators.people import SHOWN_MAX
 from tests.support.ops_pages import LOGINS, PASSWORD, Browser, failed_job, in_database
-from tests.support.service import serving_in_this_loop
+from tests.support.service import Service, serving_in_this_loop
 from web.operators.doing import DOINGS
 from web.operators.views.signing import safe_next
 from web.routes.ops import PAGES as ROUTES
@@ -44,8 +44,14 @@ async def browsing(database_url: str, redis_url: str, *, has_books: bool = True)
 
 
 @pytest.fixture
-async def browser(database_url: str, redis_url: str) -> AsyncIterator[Browser]:
-    async with browsing(database_url, redis_url) as browser:
+def service_variables() -> dict[str, str]:
+    return LOGINS
+
+
+@pytest.fixture
+async def browser(service: Service) -> AsyncIterator[Browser]:
+    browser = Browser(service)
+    async with browser.session:
         yield browser
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from tests.support.service import serving_in_this_loop
 from tests.support.shapes import is_id, is_timestamp
-from tests.web.shop import Shop, no_such_package, open_shop
+from tests.web.shop import Shop, no_such_package, service_variables, shop, stripe_listener
 from web.redirects import check_redirect, origin_of
+
+__all__ = ["service_variables", "shop", "stripe_listener"]
 
 BACK = "https://mana.how/credits?session={CHECKOUT_SESSION_ID}"
 
@@ -19,12 +20,6 @@ PURCHASE_KEYS = {
     *("id", "userId", "packageId", "credits", "priceEuroCents", "stripePaymentIntentId", "stripeCustomerId"),
     *("status", "metadata", "createdAt", "completedAt"),
 }
-
-
-@pytest.fixture
-async def shop(database_url: str, redis_url: str) -> AsyncIterator[Shop]:
-    async with open_shop(database_url, redis_url) as running:
-        yield running
 
 
 async def test_a_purchase_in_the_payers_own_page(shop: Shop) -> None:

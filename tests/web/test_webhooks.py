@@ -5,23 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from simulators.stripe import sign
 from tests.support.told import Told
-from tests.web.shop import OLD_SECRET, SECRET, WEBHOOKS, Shop, open_shop
+from tests.web.shop import OLD_SECRET, SECRET, WEBHOOKS, Shop, service_variables, shop, stripe_listener
 from web.routes.stripe_webhooks import EVENT_BYTES_MAX
 
+__all__ = ["service_variables", "shop", "stripe_listener"]
+
 INVALID = {"error": "Invalid signature"}
-
-
-@pytest.fixture
-async def shop(database_url: str, redis_url: str) -> AsyncIterator[Shop]:
-    async with open_shop(database_url, redis_url) as running:
-        yield running
 
 
 async def paid_event(shop: Shop) -> Any:
