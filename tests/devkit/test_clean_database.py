@@ -35,7 +35,7 @@ def test_rows_are_gone_also_those_that_nobody_may_change(own_loans: Loans) -> No
     with own_loans.lent() as again:
         assert again is database
         assert rows_of(again) == 0
-        with pytest.raises(psycopg.errors.RaiseException, match="entries"):
+        with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="entries"):
             again.keeper.execute("TRUNCATE credits.transactions CASCADE")
 
 
