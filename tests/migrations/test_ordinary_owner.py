@@ -8,8 +8,9 @@ from contextlib import contextmanager
 import psycopg
 import pytest
 from psycopg import sql
-from sqlalchemy import make_url
+from sqlalchemy import Engine, make_url
 
+from domain.database import make_engine
 from migrations.adoption.running import adopt, adoption_engine
 from tests.migrations.old_service import make_old_database, run_migrations
 from tests.servers import SharedPostgres
@@ -43,10 +44,17 @@ def owned_url(postgres: SharedPostgres) -> Iterator[str]:
         yield url
 
 
-async def test_the_owner_migrates_and_serves(owned_url: str, redis_url: str) -> None:
+@pytest.fixture
+def owners_engine(owned_url: str) -> Iterator[Engine]:
+    engine = make_engine(owned_url)
+    yield engine
+    engine.dispose()
+
+
+async def test_the_owner_migrates_and_serves(owned_url: str, owners_engine: Engine, redis_url: str) -> None:
     run_migrations(owned_url)
     async with serving_in_this_loop(owned_url, redis_url) as service:
-        with working(owned_url, redis_url):
+        with working(owners_engine, redis_url):
             (await service.grant("anna", 20)).ok()
             (await service.use("anna", 2.5, idempotencyKey="one")).ok()
             (await service.use("anna", 2.5, idempotencyKey="one")).ok()

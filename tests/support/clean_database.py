@@ -90,7 +90,8 @@ class CleanDatabase:
         self.engine: Engine = make_engine(self.url, pool_size=CONNECTIONS, application_name=own)
         self._session_name = own
         self._times_lent = 0
-        self._tables = self._find_tables()
+        self._tables = self._find("tablename", "pg_tables")
+        self._sequences = self._find("sequencename", "pg_sequences")
         [revision] = self._column("SELECT version_num FROM public.alembic_version")
         self._spoilt = sql.SQL(SPOILT).format(revision=sql.Literal(revision))
         self._filled = sql.SQL(" UNION ALL ").join(
@@ -129,14 +130,10 @@ class CleanDatabase:
         self.keeper.close()
         self._postgres.drop_database(self.name)
 
-    def _find_tables(self) -> list[sql.Identifier]:
-        query = "SELECT schemaname, {} FROM {} WHERE schemaname = ANY (%s)"
-        sequences = self.keeper.execute(
-            query.format("sequencename", "pg_sequences"), [list(SCHEMAS)]
-        ).fetchall()
-        assert not sequences, f"these have to be set back, too: {sequences}"
-        rows = self.keeper.execute(query.format("tablename", "pg_tables"), [list(SCHEMAS)]).fetchall()
-        return [sql.Identifier(*row) for row in rows]
+    def _find(self, kind: str, catalogue: str) -> list[sql.Identifier]:
+        query = sql.SQL("SELECT schemaname, {} FROM {} WHERE schemaname = ANY (%s)")
+        names = query.format(sql.Identifier(kind), sql.Identifier(catalogue))
+        return [sql.Identifier(*row) for row in self.keeper.execute(names, [list(SCHEMAS)]).fetchall()]
 
     def _column(self, query: Query) -> list[Any]:
         return [row[0] for row in self.keeper.execute(query, prepare=True)]
@@ -177,7 +174,12 @@ class CleanDatabase:
                 sql.SQL("SET session_replication_role = replica"),
                 sql.SQL("RESET session_replication_role"),
             )
-            self.keeper.execute(sql.SQL("; ").join([begin, *deletions, end]))
+            # Not ALTER SEQUENCE, which counts as a changed definition.
+            restarts = [
+                sql.SQL("SELECT setval({}, 1, false)").format(sql.Literal(sequence.as_string()))
+                for sequence in self._sequences
+            ]
+            self.keeper.execute(sql.SQL("; ").join([begin, *deletions, end, *restarts]))
         self._times_lent += 1
         if self._times_lent % LENT_UNTIL_VACUUM == 0:
             self.keeper.execute(sql.SQL("VACUUM {}").format(sql.SQL(", ").join(self._tables)))

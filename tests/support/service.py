@@ -123,7 +123,7 @@ async def own_service(
 def working(engine: Engine, redis_url: str) -> Iterator[None]:
     """Do the service's jobs on a thread as soon as they are due: workers without their queue."""
     stop = threading.Event()
-    url = engine.url.render_as_string(hide_password=False)
+    url = engine.url.set(drivername="postgresql").render_as_string(hide_password=False)
     settings = read_settings(environment(database_url=url, redis_url=redis_url, auth_url=""))
 
     def work() -> None:

@@ -3,11 +3,10 @@
 import pytest
 from sqlalchemy import Engine
 
-from tests.domain.conftest import engine
 from tests.support.payments import shop
 from tests.support.webhooks import Post
 
-__all__ = ["engine", "shop"]
+__all__ = ["shop"]
 
 
 @pytest.fixture
