@@ -9,11 +9,12 @@ from collections.abc import Iterator
 import pytest
 
 from bench import cpu, sending, wrk
-from bench.figures.counted import Counted
+from bench.figures.counted import Counted, usage_entries
 from bench.figures.spending import bare_handler
 from bench.fill import fill
 from bench.measure import Pace
 from bench.rig import USERS, Rig, rig
+from devkit.waiting import wait_until
 from domain import invariants
 from domain.database import make_engine
 
@@ -62,7 +63,7 @@ def test_load_beside_ends_with_its_block(made: Rig) -> None:
         counted = Counted(made, front, PACE)
         began = time.monotonic()
         with counted.beside(counted.plan(rate=50, connections=2, seconds=60)) as reports:
-            time.sleep(0.5)
+            assert wait_until(lambda: usage_entries(made) > counted.before, 20), "nothing is sent"
         assert time.monotonic() - began < 30
         assert reports[0].ok > 0
         assert not [check for check in counted.checks() if "WRONG" in check]
