@@ -26,6 +26,7 @@ from processes.child import (
     tell_that_nothing_is_replaced,
 )
 from processes.master import BACKLOG, Program, Wishes, listening_sockets, run_children
+from processes.memory import settle_memory
 from web.app import make_app
 from web.frame import frame_key
 from web.scrape import metrics_app, scrape_key
@@ -93,9 +94,7 @@ async def _serve(settings: Settings) -> None:
         else:
             site = web.SockSite(runner, shared, backlog=BACKLOG)
         await site.start()
-        # What is there after the start stays for ever: it is not looked at again.
-        gc.collect()
-        gc.freeze()
+        settle_memory()
         gc.set_threshold(*GARBAGE_THRESHOLDS)
         sys.setswitchinterval(SWITCH_SECONDS)
         tell_ready()

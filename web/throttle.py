@@ -81,6 +81,11 @@ def _digest(text: str) -> str:
     return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
 
 
+class _Storage(RedisStorage):
+    # The library imports every client of Redis that it knows and finds installed; this service has one.
+    DEPENDENCIES = {"redis": RedisStorage.DEPENDENCIES["redis"]}  # noqa: RUF012 - as it is in the library
+
+
 class Throttle:
     """Counts, and refuses.  `clock` gives seconds that pass, for the rest that Redis is given."""
 
@@ -95,9 +100,7 @@ class Throttle:
         )
         # The pool knows where.  The library's annotation of its options leaves it out.
         options: dict[str, Any] = {"connection_pool": self._pool}
-        storage = RedisStorage(
-            "async+redis://", implementation="redispy", key_prefix="mana-throttle", **options
-        )
+        storage = _Storage("async+redis://", implementation="redispy", key_prefix="mana-throttle", **options)
         self._shared = FixedWindowRateLimiter(storage)
         self._alone = FixedWindowRateLimiter(MemoryStorage())
         self._clock = clock

@@ -26,6 +26,7 @@ from domain.telemetry import traces
 from domain.webhooks.addresses import AddressRules
 from nudges import NudgeBroker, Nudger, make_broker
 from processes.child import tell_ready
+from processes.memory import settle_memory
 from workers.actors import all_handlers
 from workers.deliverer import CONNECTIONS, Deliverer
 from workers.parts import Parts
@@ -98,6 +99,7 @@ class _Process:
         self._worker.start()
         self._relay.start()
         self._deliverer.start()
+        settle_memory()
         tell_ready()
         log.info("worker_ready", threads=self._threads, kinds=len(self._handlers))
 
