@@ -88,8 +88,8 @@ class Relay:
         room = max(QUEUE_ROOM - self._broker.waiting(queue), TRICKLE)
         with transaction(self._engine) as connection:
             due = claim_due(connection, queue=queue, kinds=kinds, most=room, now=self._clock())
-        for job in due:
-            self._broker.enqueue(message_for(job))
+        if due:
+            self._broker.enqueue_all([message_for(job) for job in due])
         RELAYED.inc(len(due))
         return len(due)
 
