@@ -7,6 +7,7 @@ The front's cold paths need one for a transaction alone, and may go through a po
 
 from __future__ import annotations
 
+import select
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
@@ -17,7 +18,7 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InvalidatePoolError, OperationalError
 
 from domain.errors import Refusal
 from domain.nudge import Nudge, take_added
@@ -141,16 +142,33 @@ def make_pooled_engine(
 
 
 def _engine(database_url: str, pool_size: int, connect_args: dict[str, Any]) -> Engine:
-    return create_engine(
+    engine = create_engine(
         make_url(database_url).set(drivername="postgresql+psycopg"),
         pool_size=pool_size,
         max_overflow=CONNECTIONS_OVER_MAX,
-        pool_pre_ping=True,
         hide_parameters=True,  # the values of a statement are personal data, and errors go to the log
         json_serializer=_to_json,
         json_deserializer=_from_json,
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_silence(), **connect_args},
     )
+    event.listen(engine, "checkout", _refuse_dead)
+    return engine
+
+
+def _refuse_dead(connection: psycopg.Connection[Any], *_: object) -> None:
+    """Let the pool replace its connections when the one that it hands out is dead.
+
+    A server that ended a connection has said so on it, and the kernel says when the machine fell silent: a look at
+    the socket tells, where SQLAlchemy's own `pool_pre_ping` asks the server each time.
+    """
+    try:
+        readable = select.poll()
+        readable.register(connection.fileno(), select.POLLIN)
+        if readable.poll(0):
+            connection.execute("SELECT")
+            connection.rollback()
+    except psycopg.Error as error:
+        raise InvalidatePoolError from error
 
 
 def _connect_directly(dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import msgspec
 import structlog
-from sqlalchemy import Connection, Row, Select, func, select, update
+from sqlalchemy import Column, Connection, Row, Select, bindparam, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from domain import ledger, webhooks
@@ -29,6 +29,21 @@ APP_ID: Final = "stripe"
 
 TAKEN_OVER: Final = "taken over:"
 """How a problem begins that revision 0004 found in the old service's books."""
+
+_LOCK_INTENT: Final = select(func.pg_advisory_xact_lock(func.hashtextextended(bindparam("intent"), 0)))
+
+
+def _locked_by(column: Column[Any]) -> Select[Any]:
+    return select(purchases).where(column == bindparam("name")).with_for_update()
+
+
+_BY_INTENT: Final = _locked_by(purchases.c.stripe_payment_intent_id)
+_BY_SESSION: Final = _locked_by(purchases.c.checkout_session_id)
+_BY_ID: Final = _locked_by(purchases.c.id)
+_CHANGE: Final = update(purchases).where(purchases.c.id == bindparam("this_id"))
+_REVERSALS_OF: Final = select(purchase_reversals).where(
+    purchase_reversals.c.payment_intent_id == bindparam("intent")
+)
 
 log = structlog.get_logger(__name__)
 
@@ -75,8 +90,7 @@ def settle_reversal(connection: Connection, seen: Reversal, *, now: datetime) ->
     """
     lock_intent(connection, seen.payment_intent_id)
     _keep(connection, seen, now)
-    query = select(purchases).where(purchases.c.stripe_payment_intent_id == seen.payment_intent_id)
-    row = _locked(connection, query)
+    row = _locked(connection, _BY_INTENT, seen.payment_intent_id)
     if row is None:
         return Settled(outcome="kept: not a payment of ours, as far as is known")
     outcome = _write(connection, row, {}, seen.payment_intent_id, now)
@@ -89,8 +103,7 @@ def lock_intent(connection: Connection, payment_intent_id: str | None) -> None:
     The row's lock does not do: which row it is may become known only by what is being settled.
     """
     if payment_intent_id is not None:
-        key = func.hashtextextended(f"payment:{payment_intent_id}", 0)
-        connection.execute(select(func.pg_advisory_xact_lock(key)))
+        connection.execute(_LOCK_INTENT, {"intent": f"payment:{payment_intent_id}"})
 
 
 _RANK: Final = {PaymentState.PROCESSING: 0, PaymentState.FAILED: 1}
@@ -130,19 +143,20 @@ def _status_values(row: Row[Any], status: str, payment: Payment) -> dict[str, An
     return values
 
 
-def _locked(connection: Connection, query: Select[Any]) -> Row[Any] | None:
-    return connection.execute(query.with_for_update()).one_or_none()
+def _locked(connection: Connection, query: Select[Any], name: str | UUID) -> Row[Any] | None:
+    return connection.execute(query, {"name": name}).one_or_none()
 
 
 def _find(connection: Connection, payment: Payment) -> Row[Any] | None:
     """The purchase, locked: by what Stripe calls it, else by what we wrote into the payment."""
-    for column, value in (
-        (purchases.c.stripe_payment_intent_id, payment.payment_intent_id),
-        (purchases.c.checkout_session_id, payment.checkout_session_id),
-        (purchases.c.id, payment.purchase_id),
-    ):
-        if value is not None:
-            row = _locked(connection, select(purchases).where(column == value))
+    names: tuple[tuple[Select[Any], str | UUID | None], ...] = (
+        (_BY_INTENT, payment.payment_intent_id),
+        (_BY_SESSION, payment.checkout_session_id),
+        (_BY_ID, payment.purchase_id),
+    )
+    for query, name in names:
+        if name is not None:
+            row = _locked(connection, query, name)
             if row is not None:
                 return row
     return None
@@ -183,7 +197,7 @@ def _flagged(
 ) -> PaymentDoesNotMatch:
     """Mark the purchase, for a person to look at; what to raise."""
     marked = {**(values or {}), "problem": problem}
-    connection.execute(update(purchases).where(purchases.c.id == row.id).values(marked))
+    connection.execute(_CHANGE, {"this_id": row.id, **marked})
     log.error("payment_does_not_match", purchase_id=str(row.id), problem=problem)
     return PaymentDoesNotMatch(problem)
 
@@ -247,7 +261,7 @@ def _write(
         if row.status != "completed" and is_right:
             values["problem"] = None
     if values:
-        connection.execute(update(purchases).where(purchases.c.id == row.id).values(values))
+        connection.execute(_CHANGE, {"this_id": row.id, **values})
     webhooks.tell(connection, _events(row, values), now=now)
     return ", ".join(words)
 
@@ -282,9 +296,7 @@ def _events(row: Row[Any], values: dict[str, Any]) -> list[AppEvent]:
 def _owed_back(connection: Connection, row: Row[Any], payment_intent_id: str | None) -> int:
     if payment_intent_id is None:
         return int(row.credits_taken_back)
-    found = connection.execute(
-        select(purchase_reversals).where(purchase_reversals.c.payment_intent_id == payment_intent_id)
-    )
+    found = connection.execute(_REVERSALS_OF, {"intent": payment_intent_id})
     gone = reversed_cents([_reversal(one) for one in found], row.price_euro_cents)
     return credits_owed_back(
         credits_bought=row.credits, price_cents=row.price_euro_cents, reversed_cents=gone

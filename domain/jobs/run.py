@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from functools import partial
 from typing import Any, Final, TypeVar
@@ -15,39 +14,26 @@ from uuid import UUID
 import msgspec
 import structlog
 from psycopg import errors as pg
-from sqlalchemy import Connection, Engine, Interval, Row, func, select, text, type_coerce, update
+from sqlalchemy import Connection, Engine, Row, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
 from domain.errors import Refusal
+from domain.jobs.claiming import CRASHES_MAX, claim, unlock
 from domain.jobs.failing import ERRORS_KEPT_MAX, TRIES_MIN, backoff, describe, error_entry
 from domain.jobs.handlers import Handler, Once, Outside, Steps
-from domain.jobs.lock import lock_key
 from domain.jobs.read import JobState
 from domain.jobs.refusals import refusal_to_row
 from domain.nudge import Nudge, take_added
 from domain.tables import jobs
 from domain.telemetry.metrics import JOB_AGE, JOB_SECONDS, JOBS_RUNNING
 
-CRASHES_MAX: Final = 8
-"""Attempts in a row whose worker died.  One that kills its worker is given up; deployments kill a few."""
-
-CRASH_PAUSE_SECONDS: Final = 16.0
-"""When a job whose worker died is begun again, at the latest; doubled with each death in a row.
-
-Longer than RESEND_AFTER, so that jobs which the dead worker had fetched are done before the killer, if it is
-one, comes back; short enough to redo a killed worker's work within 20 s.
-"""
-
-CRASH_PAUSE_JITTER: Final = 0.32
-"""The part of the pause that is left to chance, so that a killer's neighbours do not come back beside it."""
-
-CLOCK_SKEW: Final = timedelta(seconds=1)
-"""How far the clock of the machine that added a job may be ahead of the worker's, without a wait."""
-
 LOST_RACE_TRIES_MAX: Final = 5
 """How often a transaction that lost a race is run at once, before it counts as a failed attempt."""
 
 LOST_RACES: Final = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
+
+_LOCK_ROW: Final = select(jobs.c.state).where(jobs.c.id == bindparam("job_id")).with_for_update()
+_FINISH: Final = update(jobs).where(jobs.c.id == bindparam("job_id"))
 
 T = TypeVar("T")
 
@@ -89,44 +75,18 @@ def run_job(
     """
     with engine.connect() as connection:
         try:
-            if not _try_lock(connection, job_id):
+            is_ours, row = claim(connection, job_id, now=clock())
+            if not is_ours:
                 return Ending.SKIPPED
-            row = _claim(connection, job_id, clock())
             ending = Ending.SKIPPED
             if row is not None:
                 ending = _Attempt(connection, handler, row, clock, nudge).run()
-            connection.execute(select(func.pg_advisory_unlock(lock_key(job_id))))
-            connection.commit()
+            unlock(connection, job_id)
         except BaseException:
             # Whatever state the session is in, its end gives up the lock.
             connection.invalidate()
             raise
         return ending
-
-
-def _try_lock(connection: Connection, job_id: UUID) -> bool:
-    # The claim need not reach the disk before work begins: lost in a crash, it only forgets an attempt.
-    lock = text("SELECT pg_try_advisory_lock(:key), set_config('synchronous_commit', 'off', true)")
-    is_ours: bool = connection.execute(lock, {"key": lock_key(job_id)}).one()[0]
-    if not is_ours:
-        connection.rollback()
-    return is_ours
-
-
-def _claim(connection: Connection, job_id: UUID, now: datetime) -> Row[Any] | None:
-    """Count the attempt, and say when the next one is due should this one never end."""
-    crashes = func.least(jobs.c.attempts - jobs.c.attempts_ended, CRASHES_MAX)
-    share = random.uniform(1 - CRASH_PAUSE_JITTER, 1)  # noqa: S311 - nobody gains by guessing it  # nosec B311
-    pause = func.power(2, crashes) * timedelta(seconds=CRASH_PAUSE_SECONDS * share)
-    if_it_dies = now + type_coerce(pause, Interval)
-    row = connection.execute(
-        update(jobs)
-        .where(jobs.c.id == job_id, jobs.c.state == JobState.WAITING, jobs.c.run_at <= now + CLOCK_SKEW)
-        .values(attempts=jobs.c.attempts + 1, started_at=now, run_at=if_it_dies, nudge_at=if_it_dies)
-        .returning(*jobs.c)
-    ).one_or_none()
-    connection.commit()
-    return row
 
 
 class _Attempt:
@@ -273,8 +233,8 @@ class _Attempt:
     def _transaction(self) -> Iterator[datetime]:
         """A transaction with the job's row locked and waiting; committed, then the jobs it added are nudged."""
         take_added(self._connection)
-        locked = select(jobs.c.state).where(jobs.c.id == self._row.id).with_for_update()
-        if self._connection.execute(locked).scalar_one_or_none() != JobState.WAITING:
+        state = self._connection.execute(_LOCK_ROW, {"job_id": self._row.id}).scalar_one_or_none()
+        if state != JobState.WAITING:
             raise _HasEnded
         yield self._clock()
         self._connection.commit()
@@ -315,7 +275,8 @@ class _Attempt:
         return Ending.WAITING
 
     def _finish(self, state: JobState, result: object, now: datetime) -> None:
-        self._write(state=state, result=result, finished_at=now)
+        ending = {"job_id": self._row.id, "state": state, "result": result, "finished_at": now}
+        self._connection.execute(_FINISH, ending)
 
     def _write(self, **values: Any) -> None:
         self._connection.execute(update(jobs).where(jobs.c.id == self._row.id).values(**values))

@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import text
 
+from sqlalchemy import Engine, text
+
 from domain.database import make_async_pool, make_engine
 
 NOTICED_WITHIN_SECONDS_MAX = 25
@@ -37,6 +39,42 @@ def test_a_server_that_fell_silent_is_noticed_by_jobs_and_cold_paths(database_ur
         assert driver is not None
         assert_silence_is_noticed(driver.fileno())
     engine.dispose()
+
+
+def session(engine: Engine) -> int:
+    """The server's process behind the connection that the pool hands out."""
+    with engine.connect() as connection:
+        pid: int = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
+        return pid
+
+
+def test_connections_that_the_server_has_ended_are_replaced_before_anybody_meets_them(
+    database_url: str,
+) -> None:
+    engine, other = make_engine(database_url, pool_size=2), make_engine(database_url, pool_size=1)
+    with engine.connect(), engine.connect():
+        pass
+    with other.connect() as connection:
+        everybody = "datname = current_database() AND pid <> pg_backend_pid()"
+        connection.execute(
+            text(f"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE {everybody}")
+        )
+    with engine.connect() as first, engine.connect() as second:
+        assert [one.execute(text("SELECT 1")).scalar_one() for one in (first, second)] == [1, 1]
+    engine.dispose()
+    other.dispose()
+
+
+def test_a_connection_on_which_the_server_said_something_is_kept_when_it_lives(database_url: str) -> None:
+    engine, other = make_engine(database_url, pool_size=1), make_engine(database_url, pool_size=1)
+    before = session(engine)
+    with engine.begin() as connection:
+        connection.execute(text("LISTEN something"))
+    with other.begin() as connection:
+        connection.execute(text("NOTIFY something"))
+    assert session(engine) == before
+    engine.dispose()
+    other.dispose()
 
 
 async def test_a_server_that_fell_silent_is_noticed_by_the_hot_paths(database_url: str) -> None:

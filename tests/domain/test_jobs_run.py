@@ -16,9 +16,9 @@ from sqlalchemy import Connection, Engine, text
 from domain.database import transaction
 from domain.errors import InsufficientCredits, Refusal
 from domain.jobs import Ending, Handler, Job, Once, Outside, Queue, Steps, add_job, job_result, retry, run_job
+from domain.jobs.claiming import CRASHES_MAX
 from domain.jobs.failing import ERRORS_KEPT_MAX, TRIES_MIN, backoff
 from domain.jobs.refusals import UnknownRefusal
-from domain.jobs.run import CRASHES_MAX
 from domain.nudge import AddedJob
 from tests.support.jobs import (
     NOW,
