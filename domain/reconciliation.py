@@ -2,7 +2,7 @@
 
 Two questions, every few minutes.  What became of each purchase that has been open for a while; and which
 events were made since Stripe's list was read last.  The answers go through the same doors as webhooks do
-(domain.settling, stripe_events.receive), so that it does not matter which was first.
+(domain.settling, stripe_inbox.receive), so that it does not matter which was first.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy import Connection, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from domain import jobs, stripe_events
+from domain import jobs, stripe_events, stripe_inbox
 from domain.jobs import Job, Queue
 from domain.payments import Gateway, Known
 from domain.settling import settle_payment, settle_reversal
@@ -214,9 +214,9 @@ def record_events(connection: Connection, reading: Reading, *, now: datetime) ->
     """Receive the events that webhooks did not bring, and go on from here the next time."""
     missed = 0
     for event in reading.events:
-        known = stripe_events.is_known(connection, str(event["id"]))
-        if not known:
-            missed += stripe_events.receive(connection, event, source="asked", now=now).is_new
+        if not stripe_inbox.is_known(connection, str(event["id"])):
+            arrived = stripe_inbox.arrival(event, source="asked", now=now)
+            missed += stripe_inbox.receive(connection, arrived, now=now).is_new
     columns = stripe_events_read.c
     statement = insert(stripe_events_read).values(only_row=True, read_until=reading.until)
     connection.execute(

@@ -1,4 +1,4 @@
-"""Stripe's events: received into a row with its job, in one transaction; handled by that job.
+"""Stripe's events: what each calls for, done by the job that was stored with it (domain.stripe_inbox).
 
 Handling needs nothing but the event: Stripe is not asked.  Seen is not done (law 5): whatever an event
 does follows from the state of its purchase (domain.settling).
@@ -9,36 +9,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, ClassVar, Final
-from uuid import UUID
 
-import msgspec
-from sqlalchemy import Connection, delete, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Connection, bindparam, select, update
 
-from domain import jobs, stripe_facts
+from domain import stripe_facts
 from domain.errors import PaymentDoesNotMatch
-from domain.jobs import Job, JobState, Queue
+from domain.jobs import Job, Queue
 from domain.payments import Payment, PaymentState
 from domain.settling import IGNORED, Settled, settle_payment, settle_reversal
 from domain.stripe_facts import Object
 from domain.tables import stripe_events
 from domain.taking_back import Reversal
 
-KEPT: Final = timedelta(days=90)
-"""Longer than Stripe itself keeps events (30 days), and than most disputes take to be opened (8 weeks)."""
-
-PRUNED_PER_CALL_MAX: Final = 5_000
-
-PERSONAL: Final = frozenset(
-    {
-        *("billing_details", "customer_details", "customer_email", "customer_address", "receipt_email"),
-        *("shipping", "shipping_details", "shipping_cost", "collected_information", "custom_fields"),
-        *("email", "name", "phone", "address", "tax_ids", "owner", "evidence", "payment_method_details"),
-        *("client_secret", "receipt_url", "receipt_number", "url", "next_action", "source", "ip", "mandate"),
-        *("card", "sepa_debit"),
-    }
-)
-"""Members that are not kept, at any depth: personal data and secrets, which handling does not need."""
+_THIS: Final = stripe_events.c.id == bindparam("event_id")
+_LOCKED: Final = select(stripe_events).where(_THIS).with_for_update()
+_MARK: Final = update(stripe_events).where(_THIS)
 
 
 class HandleStripeEvent(Job, frozen=True, kw_only=True):
@@ -51,98 +36,12 @@ class HandleStripeEvent(Job, frozen=True, kw_only=True):
     event_id: str
 
 
-class MalformedEvent(ValueError):
-    """What was signed is no event of Stripe's.  Says why, fit for the sender to read."""
-
-
-class Received(msgspec.Struct, frozen=True):
-    """An event that has its row; `is_new` unless it had one before."""
-
-    event_id: str
-    is_new: bool
-
-
-def parse(body: bytes) -> Object:
-    """The event in a webhook's body.  Raises MalformedEvent."""
-    try:
-        event = msgspec.json.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise MalformedEvent("must be well-formed JSON") from None
-    if not isinstance(event, dict):
-        raise MalformedEvent("must be a JSON object")
-    for name in ("id", "type"):
-        value = stripe_facts.text_of(event, name)
-        if value is None or len(value) > 255 or "\x00" in value:
-            raise MalformedEvent(f"must have the text member {name}")
-    return event
-
-
-def receive(connection: Connection, event: Object, *, source: str = "webhook", now: datetime) -> Received:
-    """Store an event and its job, in the caller's transaction; once this is committed it will be handled.
-
-    A repeat changes nothing, but lets a job that had failed or was refused try again: Stripe repeats by
-    itself only what we did not answer, so a person asked for it.  `source` is `webhook` or `asked`.
-    """
-    event_id, event_type = str(event["id"]), str(event["type"])
-    has_effect = event_type in _HANDLERS
-    obj = _object(event)
-    statement = (
-        insert(stripe_events)
-        .values(
-            id=event_id,
-            type=event_type,
-            stripe_created=stripe_facts.instant_of(event, "created") or now,
-            livemode=event.get("livemode") is True,
-            payload=_without_personal_data(event),
-            payment_intent_id=_intent_of(obj),
-            source=source,
-            received_at=now,
-            handled_at=None if has_effect else now,
-            outcome=None if has_effect else "ignored: no effect of this type",
-        )
-        .on_conflict_do_nothing(index_elements=[stripe_events.c.id])
-        .returning(stripe_events.c.id)
-    )
-    is_new = connection.execute(statement).one_or_none() is not None
-    if is_new and has_effect:
-        _add_job(connection, event_id, now)
-    elif not is_new:
-        _try_again_if_it_failed(connection, event_id, now)
-    return Received(event_id, is_new)
-
-
-def is_known(connection: Connection, event_id: str) -> bool:
-    """Whether the event has its row."""
-    query = select(stripe_events.c.id).where(stripe_events.c.id == event_id)
-    return connection.execute(query).one_or_none() is not None
-
-
-def _add_job(connection: Connection, event_id: str, now: datetime) -> UUID:
-    job = HandleStripeEvent(event_id=event_id)
-    job_id = jobs.add_job(connection, job, now=now, unique_key=f"stripe_event:{event_id}", subject=event_id)
-    connection.execute(update(stripe_events).where(stripe_events.c.id == event_id).values(job_id=job_id))
-    return job_id
-
-
-def _try_again_if_it_failed(connection: Connection, event_id: str, now: datetime) -> None:
-    row = connection.execute(
-        select(stripe_events.c.handled_at, stripe_events.c.job_id).where(stripe_events.c.id == event_id)
-    ).one()
-    if row.handled_at is not None:
-        return
-    job_id = _add_job(connection, event_id, now)  # the one it has, unless that was pruned
-    details = jobs.job_details(connection, job_id)
-    if details.state in (JobState.FAILED, JobState.REFUSED, JobState.CANCELLED):
-        jobs.retry(connection, job_id, now=now)
-
-
 def handle(connection: Connection, event_id: str, *, now: datetime) -> dict[str, Any]:
     """Do what the event calls for, in one transaction; what came of it, for the job's result.
 
     Raises PaymentDoesNotMatch (recorded), BalanceTooLarge, LookupError for an event that has no row.
     """
-    query = select(stripe_events).where(stripe_events.c.id == event_id).with_for_update()
-    row = connection.execute(query).one_or_none()
+    row = connection.execute(_LOCKED, {"event_id": event_id}).one_or_none()
     if row is None:
         raise LookupError(f"there is no event {event_id}")
     if row.handled_at is not None:
@@ -158,45 +57,11 @@ def handle(connection: Connection, event_id: str, *, now: datetime) -> dict[str,
 
 
 def _mark(connection: Connection, event_id: str, **values: Any) -> None:
-    connection.execute(update(stripe_events).where(stripe_events.c.id == event_id).values(values))
-
-
-def prune(connection: Connection, *, now: datetime) -> int:
-    """Delete events received long ago, PRUNED_PER_CALL_MAX at most; how many.  Their effects are elsewhere."""
-    old = (
-        select(stripe_events.c.id)
-        .where(stripe_events.c.received_at < now - KEPT, stripe_events.c.handled_at.is_not(None))
-        .order_by(stripe_events.c.received_at)
-        .limit(PRUNED_PER_CALL_MAX)
-    )
-    return connection.execute(delete(stripe_events).where(stripe_events.c.id.in_(old))).rowcount
+    connection.execute(_MARK, {"event_id": event_id, **values})
 
 
 def _object(event: Object) -> Object:
     return stripe_facts.object_of(stripe_facts.object_of(event, "data"), "object")
-
-
-def _intent_of(obj: Object) -> str | None:
-    """The PaymentIntent that an event's object is or belongs to."""
-    if obj.get("object") == "payment_intent":
-        return stripe_facts.text_of(obj, "id")
-    return stripe_facts.id_of(obj, "payment_intent")
-
-
-def _without_personal_data(value: Any) -> Any:
-    match value:
-        case dict():
-            return {
-                name.replace("\x00", ""): _without_personal_data(part)
-                for name, part in value.items()
-                if name not in PERSONAL
-            }
-        case list():
-            return [_without_personal_data(part) for part in value]
-        case str():
-            return value.replace("\x00", "")  # which jsonb cannot hold
-        case _:
-            return value
 
 
 _Handler = Callable[[Connection, Object, str, datetime], Settled]

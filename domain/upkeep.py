@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 from sqlalchemy import Connection
 
-from domain import heartbeats, jobs, ledger_checks, reservations, stripe_events
+from domain import heartbeats, jobs, ledger_checks, reservations, stripe_inbox
 from domain.jobs.kind import Job, Queue
 from domain.jobs.operate import PRUNED_PER_CALL_MAX
 from domain.reservations import Released
@@ -48,7 +48,7 @@ def prune(connection: Connection, _job: PruneOldRows, swept: Swept, now: datetim
     """One step: so many jobs and app events at most, and the few rows of the rest."""
     pruned = jobs.prune(connection, now=now)
     others = heartbeats.prune(connection, now=now) + ledger_checks.prune(connection, now=now)
-    others += stripe_events.prune(connection, now=now)
+    others += stripe_inbox.prune(connection, now=now)
     told = pruning.prune(connection, now=now)
     has_more = pruned == PRUNED_PER_CALL_MAX or told == pruning.PRUNED_PER_CALL_MAX
     return Swept(count=swept.count + pruned + others + told), has_more

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Final
 
 import aiohttp
@@ -18,11 +18,12 @@ from web.bodies import BATCH_BODY_BYTES_MAX
 from web.bridge import Bridge
 from web.frame import Frame, frame_key
 from web.heartbeat import beating
+from web.inbox import Inbox
 from web.job_waiter import JobWaiter
 from web.operators.queues import dramatiq_queues
 from web.operators.session import operator_sessions
 from web.outside import Outside
-from web.reference import Published, published, published_key
+from web.reference import Published, Reference, published, reference_key
 from web.routes import (
     admin_jobs,
     admin_overview,
@@ -87,7 +88,7 @@ def make_app(settings: Settings) -> web.Application:
     """The application for an event loop to run."""
     app = web.Application(client_max_size=BATCH_BODY_BYTES_MAX)
     frame = app[frame_key] = Frame(settings.cors_origins)
-    app[published_key] = _published(settings.base_url)
+    app[reference_key] = Reference(partial(_published, settings.base_url))
     for operation in operations():
         register(app, operation, frame)
 
@@ -95,6 +96,8 @@ def make_app(settings: Settings) -> web.Application:
         nudger = Nudger(settings.redis_url)
         bridge = Bridge(settings, nudger)
         await bridge.open()
+        inbox = Inbox(settings.database_url, bridge, nudger)
+        await inbox.open()
         outside = Outside(bridge, gateway_of(settings))
         throttle = Throttle(settings.redis_url)
         async with aiohttp.ClientSession() as session:
@@ -103,6 +106,7 @@ def make_app(settings: Settings) -> web.Application:
             app[services_key] = Services(
                 settings=settings,
                 bridge=bridge,
+                inbox=inbox,
                 job_waiter=JobWaiter(bridge),
                 outside=outside,
                 tokens=TokenVerifier(settings, jwks),
@@ -113,6 +117,7 @@ def make_app(settings: Settings) -> web.Application:
             await jwks.close()
         await throttle.close()
         await outside.close()
+        await inbox.close()
         await bridge.close()
         await asyncio.to_thread(nudger.close)
 

@@ -21,6 +21,7 @@ from web.bodies import BODY_BYTES_MAX, UnreadableBody, parse
 from web.bridge import Bridge
 from web.errors import ADMIN_ONLY, WrongServiceKey
 from web.frame import Frame, user_id_key
+from web.inbox import Inbox
 from web.job_waiter import JobWaiter
 from web.metrics import count_call_of_app
 from web.outside import Outside
@@ -43,6 +44,7 @@ class Services:
 
     settings: Settings
     bridge: Bridge
+    inbox: Inbox
     job_waiter: JobWaiter
     outside: Outside
     tokens: TokenVerifier

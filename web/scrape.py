@@ -26,6 +26,7 @@ from nudges.queues import Queues
 from web.batches import Overloaded
 from web.bridge import Bridge
 from web.deductions import Outage
+from web.inbox import Inbox
 from web.operators.queues import queues_key
 from web.routing import services_key
 
@@ -122,19 +123,20 @@ scrape_key: Final = web.AppKey("scrape", Scrape)
 
 async def scraping(app: web.Application) -> AsyncIterator[None]:
     """From the application's start to its end; made after its services and its look into the queues."""
-    bridge = app[services_key].bridge
-    app[scrape_key] = Scrape(bridge, app[queues_key])
-    task = asyncio.get_running_loop().create_task(_sample(bridge))
+    services = app[services_key]
+    app[scrape_key] = Scrape(services.bridge, app[queues_key])
+    task = asyncio.get_running_loop().create_task(_sample(services.bridge, services.inbox))
     yield
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
 
 
-async def _sample(bridge: Bridge) -> None:
+async def _sample(bridge: Bridge, inbox: Inbox) -> None:
     loop = asyncio.get_running_loop()
     while True:
         due = loop.time() + SAMPLE_EVERY_SECONDS
         bridge.tell_how_busy()
+        inbox.tell_how_busy()
         await asyncio.sleep(SAMPLE_EVERY_SECONDS)
         metrics.LOOP_LAG.set(max(loop.time() - due, 0.0))

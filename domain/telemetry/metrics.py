@@ -98,7 +98,7 @@ THROTTLED_ALONE: Final = _counter(
 )
 BATCH_SIZES: Final = _histogram(
     "mana_batch_size",
-    "Items in a batch: `deductions` or `balances`.",
+    "Items in a batch: `deductions`, `balances` or `webhooks`.",
     ("batch",),
     (1, 2, 4, 8, 16, 32, 64, 128, 256),
     WEB,
@@ -126,7 +126,7 @@ LOOP_LAG: Final = _worst_gauge(
 )
 CONNECTIONS_IN_USE: Final = _sum_gauge(
     "mana_connections_in_use",
-    "Connections to PostgreSQL that somebody uses, sampled every second; pools: `hot`, `cold`, `worker`.",
+    "Connections to PostgreSQL that somebody uses, sampled every second; pools: `hot`, `cold`, `inbox`, `worker`.",
     ("pool",),
     f"{WEB}, {WORKERS}",
 )

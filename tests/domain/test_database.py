@@ -7,8 +7,6 @@ import socket
 from typing import Any
 
 import pytest
-from sqlalchemy import text
-
 from sqlalchemy import Engine, text
 
 from domain.database import make_async_pool, make_engine

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Engine, select, update
 
 from devkit.waiting import wait_until
-from domain import ledger, spending, stripe_events, tables
+from domain import ledger, spending, stripe_events, stripe_inbox, tables
 from domain.errors import InsufficientCredits
 from domain.jobs import Ending
 from simulators.stripe.shapes import shape
@@ -131,8 +131,8 @@ def test_a_nul_in_an_event_is_left_out(shop: Shop) -> None:
     [b"", b"{", b"[]", b"7", b'{"id": "evt_1"}', b'{"id": 7, "type": "x"}', b'{"id": "", "type": "x"}'],
 )
 def test_what_is_no_event_is_malformed(body: bytes) -> None:
-    with pytest.raises(stripe_events.MalformedEvent):
-        stripe_events.parse(body)
+    with pytest.raises(stripe_inbox.MalformedEvent):
+        stripe_inbox.parse(body)
 
 
 def test_an_object_in_a_wrong_form_has_no_effect_and_no_retries(shop: Shop) -> None:
@@ -433,7 +433,7 @@ def test_events_are_kept_for_a_quarter(shop: Shop, engine: Engine) -> None:
     shop.deliver(told_of(shop.begun()).succeeded())
     shop.receive(told_of(shop.begun()).succeeded())  # not handled: kept for ever
     shop.advance(days=91)
-    assert shop.in_transaction(lambda c, now: stripe_events.prune(c, now=now)) == 1
+    assert shop.in_transaction(lambda c, now: stripe_inbox.prune(c, now=now)) == 1
     assert scalar(engine, "SELECT count(*) FROM ops.stripe_events") == 1
 
 

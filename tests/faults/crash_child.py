@@ -24,7 +24,7 @@ import msgspec
 import structlog
 from sqlalchemy import Engine, event
 
-from domain import buying, stripe_events
+from domain import buying, stripe_inbox
 from domain.database import make_engine, transaction
 from domain.jobs import Handler
 from domain.purchases import Wanted
@@ -74,7 +74,7 @@ class Points:
 
 def receive(engine: Engine, _gateway: StripeGateway, order: Order, now: datetime) -> None:
     with transaction(engine) as connection:
-        stripe_events.receive(connection, order["event"], now=now)
+        stripe_inbox.receive(connection, stripe_inbox.arrival(order["event"], now=now), now=now)
 
 
 def work(engine: Engine, gateway: StripeGateway, _order: Order, now: datetime) -> None:

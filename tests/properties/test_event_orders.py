@@ -31,7 +31,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import ColumnElement, Connection, Engine, Table, select
 
-from domain import ledger, stripe_events, stripe_facts, tables
+from domain import ledger, stripe_events, stripe_facts, stripe_inbox, tables
 from domain.database import transaction
 from domain.payments import Payment, PaymentState
 from domain.settling import next_status
@@ -157,7 +157,7 @@ class Purchases:
                 told = story(Told(f"pi_{purchase.hex}", purchase), won=won, by_charge=by_charge)
                 for name in names:
                     event = again(told[name])
-                    stripe_events.receive(connection, event, now=FIRST)
+                    stripe_inbox.receive(connection, stripe_inbox.arrival(event, now=FIRST), now=FIRST)
                     stripe_events.handle(connection, event["id"], now=FIRST)
                     self.handled += 1
             rows = {
@@ -201,7 +201,7 @@ class Step:
         for number, name in enumerate(NAMES):
             step = self.connection.begin_nested()
             event = again(self.told[name])
-            stripe_events.receive(self.connection, event, now=FIRST)
+            stripe_inbox.receive(self.connection, stripe_inbox.arrival(event, now=FIRST), now=FIRST)
             stripe_events.handle(self.connection, event["id"], now=FIRST)
             self.steps[known, name] = self.books()
             if number >= least:

@@ -15,7 +15,7 @@ from uuid import UUID, uuid4
 import pytest
 from sqlalchemy import Connection, Engine, select, update
 
-from domain import buying, ledger, packages, reconciliation, stripe_events, tables
+from domain import buying, ledger, packages, reconciliation, stripe_inbox, tables
 from domain.buying import Bought
 from domain.database import transaction
 from domain.jobs import Ending, Handler, add_job
@@ -118,8 +118,8 @@ class Shop:
         return endings
 
     def receive(self, event: Object) -> None:
-        parsed = stripe_events.parse(json.dumps(event).encode())
-        self.in_transaction(lambda c, now: stripe_events.receive(c, parsed, now=now))
+        arrived = stripe_inbox.arrival(stripe_inbox.parse(json.dumps(event).encode()), now=self.now)
+        self.in_transaction(lambda c, now: stripe_inbox.receive(c, arrived, now=now))
 
     def deliver_all(self) -> list[Ending]:
         """Deliver everything that Stripe has ever told, in its order."""

@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 from msgspec import Meta
 
-from domain import stripe_events, stripe_facts, stripe_signature
+from domain import stripe_facts, stripe_inbox, stripe_signature
 from domain.telemetry.metrics import STRIPE_DELIVERY, WEBHOOKS_REFUSED
 from web.answers import Answer
 from web.bodies import bad_field
@@ -41,19 +41,19 @@ async def receive(call: Call) -> ReceivedAnswer | web.Response:
         return json_response(MISSING_SIGNATURE, status=400)
     body = await read_bytes(call.request, EVENT_BYTES_MAX)
     secrets = call.services.settings.stripe_webhook_secrets
-    if not stripe_signature.is_signed(body, header, secrets, now=datetime.now(UTC)):
+    now = datetime.now(UTC)
+    if not stripe_signature.is_signed(body, header, secrets, now=now):
         WEBHOOKS_REFUSED.labels("invalid").inc()
         log.warning("webhook_not_signed", size=len(body))
         return json_response(INVALID_SIGNATURE, status=400)
     try:
-        event = stripe_events.parse(body)
-    except stripe_events.MalformedEvent as error:
+        event = stripe_inbox.parse(body)
+    except stripe_inbox.MalformedEvent as error:
         raise bad_field("body", str(error)) from error
-    received = await call.services.bridge.run(
-        lambda connection, now: stripe_events.receive(connection, event, now=now)
-    )
+    arrived = stripe_inbox.arrival(event, now=now)
+    received = await call.services.inbox.receive(arrived)
     sent_at = stripe_facts.instant_of(event, "created")
     if received.is_new and sent_at is not None:
         STRIPE_DELIVERY.observe(max((datetime.now(UTC) - sent_at).total_seconds(), 0.0))
-    log.info("stripe_event", event_id=received.event_id, type=event["type"], is_new=received.is_new)
+    log.info("stripe_event", event_id=received.event_id, type=arrived.type, is_new=received.is_new)
     return ReceivedAnswer(received=True)
