@@ -60,7 +60,7 @@ def _claim() -> Any:
     claimed = (
         update(jobs)
         .where(
-            lock.c.is_ours,
+            select(lock.c.is_ours).scalar_subquery(),
             jobs.c.id == bindparam("job_id", type_=postgresql.UUID),
             jobs.c.state == JobState.WAITING,
             jobs.c.run_at <= bindparam("latest", type_=DateTime(timezone=True)),
