@@ -86,9 +86,10 @@ async def test_the_workers_are_told_of_each_new_event_once(desk: Desk) -> None:
 
 
 async def test_of_two_deliveries_at_once_one_is_new(desk: Desk) -> None:
-    [event] = arrivals(1)
-    assert await desk.receive_all([event, event]) == [True, False]
-    assert desk.nudged == desk.jobs_of(event.id)
+    told = Told("pi_1", None).succeeded()
+    first, second = (stripe_inbox.arrival(told, now=datetime.now(UTC)) for _ in range(2))
+    assert await desk.receive_all([first, second]) == [True, False]
+    assert desk.nudged == desk.jobs_of(first.id)
 
 
 async def test_an_event_that_the_database_refuses_takes_no_neighbour_with_it(desk: Desk) -> None:
