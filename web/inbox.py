@@ -9,6 +9,7 @@ from typing import Any, Final
 import psycopg
 import structlog
 from psycopg import AsyncConnection
+from psycopg import errors as pg
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from domain import stripe_inbox
@@ -34,9 +35,14 @@ EVENTS_WORTHWHILE: Final = 8
 EVENTS_WAITING_MAX: Final = 1_000
 """About a second of work.  Beyond it Stripe hears 503, and delivers again later."""
 
-
 TRIES_MAX: Final = CONNECTIONS + 1
 """How often a batch is sent: each connection may be one that a restart of the database has ended."""
+
+_WAITED_IN_VAIN: Final = (PoolTimeout, pg.LockNotAvailable, pg.QueryCanceled)
+"""Took as long as anything may: Stripe waits no longer than for one of them."""
+
+_TOO_MUCH: Final = (pg.ProgramLimitExceeded, pg.StatementTooComplex)
+"""An event that is too long for an index, say.  psycopg counts them as the server's trouble; they are the event's."""
 
 
 class Inbox:
@@ -93,9 +99,9 @@ class Inbox:
         """Whether each is stored now that was not before."""
         try:
             unseen = await self._send(arrived)
-        except (psycopg.OperationalError, PoolTimeout) as error:
-            raise Outage(type(error).__name__) from error
         except psycopg.Error as error:
+            if isinstance(error, psycopg.OperationalError) and not isinstance(error, _TOO_MUCH):
+                raise Outage(type(error).__name__) from error
             log.warning("events_not_stored_together", size=len(arrived), error=type(error).__name__)
             return [False] * len(arrived)
         stored = []
@@ -112,6 +118,8 @@ class Inbox:
             try:
                 async with borrowed(self._pool) as connection:
                     return await stripe_inbox.store_async(connection, arrived)
+            except (*_WAITED_IN_VAIN, *_TOO_MUCH):
+                raise
             except psycopg.OperationalError as error:
                 log.warning("events_sent_again", size=len(arrived), error=type(error).__name__)
         async with borrowed(self._pool) as connection:

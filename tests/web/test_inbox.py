@@ -106,6 +106,15 @@ async def test_an_event_that_the_database_refuses_takes_no_neighbour_with_it(des
     assert desk.books.one("SELECT count(*) FROM ops.stripe_events WHERE id = %s", refused.id) == 0
 
 
+async def test_an_event_too_long_for_an_index_takes_no_neighbour_with_it(desk: Desk) -> None:
+    too_long = Told("pi_" + "".join(f"{number:x}" for number in range(5_000)), None).succeeded()
+    outcome, *stored = await desk.receive_all(
+        [stripe_inbox.arrival(too_long, now=datetime.now(UTC)), *arrivals(3)]
+    )
+    assert isinstance(outcome, Exception)
+    assert stored == [True] * 3
+
+
 async def test_a_repeat_lets_an_event_whose_job_was_cancelled_be_handled(desk: Desk) -> None:
     [event] = arrivals(1)
     await desk.inbox.receive(event)

@@ -83,9 +83,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "workers do not ask whether somebody is on the job",
-        "domain/jobs/run.py",
-        "            if not _try_lock(connection, job_id):\n",
-        "            if not _try_lock(connection, job_id) and job_id is None:\n",
+        "domain/jobs/claiming.py",
+        'type_=BigInteger)).label("is_ours"),',
+        'type_=BigInteger)).is_not(None).label("is_ours"),',
         "tests/domain/test_jobs_run.py::test_a_call_under_way_keeps_other_workers_from_the_job",
     ),
     Mutant(
@@ -193,9 +193,9 @@ MUTANTS: tuple[Mutant, ...] = (
     ),
     Mutant(
         "an event is kept without its job",
-        "domain/stripe_events.py",
-        "    if is_new and has_effect:\n",
-        "    if is_new and not has_effect:\n",
+        "domain/stripe_inbox.py",
+        "job=_job_of(event_id, now) if has_effect else None,",
+        "job=None,",
         "tests/domain/test_stripe_events.py::test_an_event_and_its_job_are_one_commit",
     ),
     Mutant(
