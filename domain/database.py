@@ -265,6 +265,19 @@ async def borrowed(
 
 
 @contextmanager
+def one_by_one(connection: Connection) -> Iterator[None]:
+    """Each statement is a transaction of its own, without an exchange for its BEGIN and one for its COMMIT.
+
+    When one fails, the session is not to be used any more.
+    """
+    driver: Any = connection.connection.driver_connection
+    driver.autocommit = True
+    yield
+    connection.commit()
+    driver.autocommit = False
+
+
+@contextmanager
 def transaction(engine: Engine, nudge: Nudge | None = None) -> Iterator[Connection]:
     """The frame of every change: begins, hands out the connection, commits; the domain never commits.
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -23,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects import postgresql
 
+from domain.database import one_by_one
 from domain.jobs.lock import lock_key
 from domain.jobs.read import JobState
 from domain.tables import jobs
@@ -89,25 +88,12 @@ def claim(connection: Connection, job_id: UUID, *, now: datetime) -> tuple[bool,
         "latest": now + CLOCK_SKEW,
         "pause": timedelta(seconds=CRASH_PAUSE_SECONDS * share),
     }
-    with _one_by_one(connection):
+    with one_by_one(connection):
         row = connection.execute(_CLAIM, parameters).one()
     return row.is_ours, None if row.id is None else row
 
 
 def unlock(connection: Connection, job_id: UUID) -> None:
     """Give up the job's lock."""
-    with _one_by_one(connection):
+    with one_by_one(connection):
         connection.execute(_UNLOCK, {"key": lock_key(job_id)})
-
-
-@contextmanager
-def _one_by_one(connection: Connection) -> Iterator[None]:
-    """Each statement is a transaction of its own, without an exchange for its BEGIN and one for its COMMIT.
-
-    When one fails, the session is not to be used any more.
-    """
-    driver: Any = connection.connection.driver_connection
-    driver.autocommit = True
-    yield
-    connection.commit()
-    driver.autocommit = False
