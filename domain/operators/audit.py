@@ -73,7 +73,7 @@ class Action(StrEnum):
     DEACTIVATE_PACKAGE = "deactivate_package"
     CREATE_WEBHOOK = "create_webhook"
     CHANGE_WEBHOOK = "change_webhook"
-    ROTATE_WEBHOOK_SECRET = "rotate_webhook_secret"  # noqa: S105 - what is done
+    ROTATE_WEBHOOK_SECRET = "rotate_webhook_secret"  # noqa: S105 - what is done  # nosec B105
     REMOVE_WEBHOOK = "remove_webhook"
     TEST_WEBHOOK = "test_webhook"
     PAUSE_WEBHOOK = "pause_webhook"

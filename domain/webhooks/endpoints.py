@@ -162,7 +162,7 @@ def remove(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
     connection.execute(
         update(webhook_endpoints)
         .where(webhook_endpoints.c.id == endpoint_id)
-        .values(url="", secret="", retired_secrets=[], description=None)
+        .values(url="", secret="", retired_secrets=[], description=None)  # nosec B106 - none is kept
     )
 
 

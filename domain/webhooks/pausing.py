@@ -40,5 +40,5 @@ def is_given_up(failing_since: datetime, now: datetime) -> bool:
 def next_attempt(failures: int, failing_since: datetime, now: datetime) -> datetime:
     """When what failed for the `failures`-th time in a row is tried again: at the end of TRIED_FOR, at the latest."""
     pause = PAUSES[min(failures, len(PAUSES)) - 1]
-    spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - nobody gains by guessing it
+    spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - nobody gains by guessing it  # nosec B311
     return min(now + pause * spread, max(failing_since + TRIED_FOR, now + PAUSES[0]))

@@ -57,7 +57,11 @@ def test_names_of_headers_are_taken_in_any_case() -> None:
     verify_webhook(SECRET, {name.title(): value for name, value in signed().items()}, BODY, now=SECONDS)
 
 
-@pytest.mark.parametrize("known", [SECRET, NEXT, [STRANGE, SECRET], [NEXT, STRANGE]])
+@pytest.mark.parametrize(
+    "known",
+    [SECRET, NEXT, [STRANGE, SECRET], [NEXT, STRANGE]],
+    ids=["the old one", "the next one", "the old one among several", "the next one among several"],
+)
 def test_while_a_secret_is_replaced_one_signature_that_fits_one_secret_is_enough(known: Any) -> None:
     verify_webhook(known, signed(NEXT, SECRET), BODY, now=SECONDS)
 
