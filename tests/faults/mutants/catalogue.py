@@ -61,7 +61,7 @@ MUTANTS: tuple[Mutant, ...] = (
         "domain/spending.py",
         'posting_key=None if idempotency_key is None else f"use:{idempotency_key}",',
         "posting_key=None,",
-        RIG,
+        "tests/web/test_idempotency.py::test_a_repeat_with_the_key_in_the_body_gets_the_first_answer",
     ),
     Mutant(
         "balances are read from a memory of the process",
