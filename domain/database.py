@@ -59,7 +59,14 @@ class BehindPooler(psycopg.OperationalError):
         )
 
 
-_json_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+def _plain(value: object) -> object:
+    # Amounts from the edge are of types of their own, which msgspec does not take for what they are.
+    if isinstance(value, Decimal):
+        return Decimal(value)
+    raise NotImplementedError(type(value).__name__)
+
+
+_json_encoder: Final = msgspec.json.Encoder(decimal_format="number", enc_hook=_plain)
 _json_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 
 

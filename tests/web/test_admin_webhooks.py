@@ -229,3 +229,16 @@ async def test_each_change_is_in_the_audit_with_who_and_why(service: Service) ->
         "enable_webhook", "remove_webhook",
     ]  # fmt: skip
     assert {row[1:] for row in found} == {("ticket 12", endpoint_id, "admin:boss")}
+
+
+async def test_the_threshold_of_low_balances_is_kept_changed_and_audited_to_the_thousandth(
+    service: Service,
+) -> None:
+    listening = {"events": ["balance.low"], "lowBalanceThreshold": 2.5}
+    endpoint = (await made(service, **listening))["endpoint"]
+    assert endpoint["lowBalanceThreshold"] == 2.5
+    changed = (await admin(service, "PATCH", f"/{endpoint['id']}", {"lowBalanceThreshold": 0.125})).ok()
+    assert changed["lowBalanceThreshold"] == 0.125
+    facts = [str(row[0]) for row in service.books.rows("SELECT details FROM ops.audit ORDER BY at")]
+    assert "2.5" in facts[0]
+    assert "0.125" in facts[1]
