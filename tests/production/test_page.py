@@ -21,6 +21,7 @@ from web.bridge import (
     CALLERS_BATCHES_IN_FLIGHT_MAX,
     THREADS,
 )
+from web.inbox import CONNECTIONS as INBOX_CONNECTIONS
 from workers.process import CONNECTIONS_BESIDE_THREADS
 
 PAGE = (ROOT / "docs/production.md").read_text("utf-8")
@@ -81,9 +82,11 @@ def test_the_endpoint_at_stripe_is_told_of_every_event_that_has_an_effect() -> N
 def test_connections_are_counted_as_the_code_opens_them() -> None:
     hot = BATCHES_IN_FLIGHT_MAX + CALLERS_BATCHES_IN_FLIGHT_MAX + 1
     cold = THREADS + CONNECTIONS_OVER_MAX
-    assert f"{hot + cold} for a process of the front ({hot} hot, {cold} cold)" in PAGE
+    direct = hot + INBOX_CONNECTIONS
+    said = f"({hot} hot, {INBOX_CONNECTIONS} for webhooks, {cold} cold)"
+    assert f"{direct + cold} for a process of the front {said}" in PAGE
     assert f"`WORKER_THREADS` + {CONNECTIONS_BESIDE_THREADS + CONNECTIONS_OVER_MAX} for a worker" in PAGE
-    assert f"holds {hot} connections to PostgreSQL instead of {hot + cold}" in PAGE
+    assert f"holds {direct} connections to PostgreSQL instead of {direct + cold}" in PAGE
 
 
 @pytest.mark.parametrize(

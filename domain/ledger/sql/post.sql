@@ -22,13 +22,14 @@
 -- `credits.posting` tells the triggers of revision 0002 that the change comes through the door.  It is set inside of the
 -- function: a setting of our own in its head would need a superuser to create it.
 --
--- Balance rows are locked in the order of user ids, and read as they are then, before anything else is looked at.
--- Each statement below sees what was committed before it began (READ COMMITTED): so keys used by a transaction
--- that held the lock before us are seen.  The planner settings keep to index look-ups, which are right for any
--- list this short; a plan made while the tables were empty would otherwise scan them for ever.  One made while
--- they were known to be small would read the whole index instead: hence ANY below, which leaves the planner no
--- other way than looking up each person.  One plan serves every list: planning anew for each costs more than the
--- work.
+-- Balance rows are locked in the order of user ids before anything is read, and each statement below sees
+-- what was committed before it began (READ COMMITTED): so keys used by a transaction that held the lock
+-- before us are seen.  A balance that came into being after that is seen too, but nobody's lock is on it:
+-- only those in `locked` count.  The planner settings keep to index look-ups, which are right for any list this
+-- short; a plan made while the tables were empty would otherwise scan them for ever.  One made while they
+-- were known to be small would read the whole index instead: hence ANY and OFFSET 0 below, which leave the
+-- planner no other way than looking up each person.  One plan serves every list: planning anew for each costs
+-- more than the work.
 CREATE OR REPLACE FUNCTION credits.post(
     postings json,
     posted_at timestamptz,
@@ -56,20 +57,14 @@ DECLARE
     earned_change numeric[] := nothing;
     spent_change numeric[] := nothing;
     account record;                       -- one person, to be locked
-    -- Whose balances are locked, in the order of user ids, and what was found in them.
-    locked text[] := '{}';
-    balances numeric[]; helds numeric[]; earneds numeric[]; spents numeric[]; versions bigint[];
+    locked text[] := '{}';                -- whose balances are locked, in the order of user ids
     next_locked integer := 1;
     is_locked boolean;
-    item record;                          -- one posting
+    item record;                          -- one posting, with the person's balance as it was found
     person text;                          -- whose running balance the next five are
     spendable numeric; held numeric; earned numeric; spent numeric; made bigint;
-    keys text[]; keys_at integer[];       -- the person's keys in this list so far, and who did them
-    same integer;
     after numeric;
     at integer;
-    is_changed boolean;                   -- whether the person's last posting is in `last_changes`
-    last_changes integer[] := '{}';       -- for each person whose balance changed: the posting that left it so
     -- The postings: each reading of the JSON parses all of it, so it is read once.
     ids uuid[]; user_ids text[]; types text[]; amounts numeric[]; held_changes numeric[]; countings text[];
     overdrafts boolean[]; creations boolean[]; app_ids text[]; descriptions text[]; metadatas jsonb[];
@@ -110,27 +105,24 @@ BEGIN
             END IF;
             locked := locked || account.user_id;
         END LOOP;
-        SELECT array_agg(b.balance), array_agg(b.held), array_agg(b.total_earned), array_agg(b.total_spent),
-               array_agg(b.version)
-        INTO balances, helds, earneds, spents, versions
-        FROM (SELECT * FROM credits.balances b WHERE b.user_id = ANY (locked) ORDER BY b.user_id) b;
     ELSE
-        SELECT array_agg(b.user_id), array_agg(b.balance), array_agg(b.held), array_agg(b.total_earned),
-               array_agg(b.total_spent), array_agg(b.version)
-        INTO locked, balances, helds, earneds, spents, versions
-        FROM (
-            SELECT * FROM credits.balances b
+        locked := ARRAY(
+            SELECT b.user_id FROM credits.balances b
             WHERE b.user_id = ANY (user_ids)
-            ORDER BY b.user_id FOR NO KEY UPDATE
-        ) b;
+            ORDER BY b.user_id FOR NO KEY UPDATE);
     END IF;
 
     -- Decide, person by person.
     FOR item IN
         SELECT p.position, p.user_id, p.amount, p.held_change, p.counts_as, p.may_overdraw, p.posting_key,
+               CASE WHEN p.posting_key IS NOT NULL THEN
+                   lag(p.position) OVER (PARTITION BY p.user_id, p.posting_key ORDER BY p.position)
+               END AS previous,
+               b.balance, b.held, b.total_earned, b.total_spent, b.version,
                e.id IS NOT NULL AS is_used_before
         FROM unnest(user_ids, amounts, held_changes, countings, overdrafts, posting_keys)
              WITH ORDINALITY AS p(user_id, amount, held_change, counts_as, may_overdraw, posting_key, position)
+        LEFT JOIN LATERAL (SELECT * FROM credits.balances b WHERE b.user_id = p.user_id OFFSET 0) b ON true
         LEFT JOIN credits.transactions e ON e.user_id = p.user_id AND e.posting_key = p.posting_key
         ORDER BY p.user_id, p.position
     LOOP
@@ -138,14 +130,10 @@ BEGIN
         IF person IS DISTINCT FROM item.user_id THEN
             person := item.user_id;
             is_locked := locked[next_locked] IS NOT DISTINCT FROM person;
-            IF is_locked THEN
-                spendable := balances[next_locked]; held := helds[next_locked];
-                earned := earneds[next_locked]; spent := spents[next_locked]; made := versions[next_locked];
-                next_locked := next_locked + 1;
-            END IF;
-            keys := '{}'; keys_at := '{}'; is_changed := false;
+            IF is_locked THEN next_locked := next_locked + 1; END IF;
+            spendable := item.balance; held := item.held;
+            earned := item.total_earned; spent := item.total_spent; made := item.version;
         END IF;
-        same := CASE WHEN item.posting_key IS NOT NULL THEN keys_at[array_position(keys, item.posting_key)] END;
         after := spendable + item.amount - item.held_change;
 
         IF NOT is_locked THEN
@@ -153,8 +141,10 @@ BEGIN
             CONTINUE;
         ELSIF item.is_used_before THEN
             outcome[at] := 'replayed';
-        ELSIF same IS NOT NULL THEN
-            outcome[at] := 'replayed'; same_as[at] := same;
+        ELSIF outcome[item.previous] = 'posted' THEN
+            outcome[at] := 'replayed'; same_as[at] := item.previous;
+        ELSIF outcome[item.previous] = 'replayed' THEN
+            outcome[at] := 'replayed'; same_as[at] := same_as[item.previous];
         ELSIF after < 0 AND after < spendable AND NOT item.may_overdraw THEN
             outcome[at] := 'insufficient';
         ELSIF item.amount > 0 AND after + held + item.held_change > balance_max THEN
@@ -170,14 +160,6 @@ BEGIN
             spendable := after; held := held + item.held_change; made := made + 1;
             earned := earned + earned_change[at]; spent := spent + spent_change[at];
             version[at] := made;
-            IF item.posting_key IS NOT NULL THEN
-                keys := keys || item.posting_key; keys_at := keys_at || at;
-            END IF;
-            IF NOT is_changed THEN
-                last_changes := last_changes || at; is_changed := true;
-            ELSE
-                last_changes[cardinality(last_changes)] := at;
-            END IF;
         END IF;
         balance_after[at] := spendable; held_after[at] := held;
         total_earned[at] := earned; total_spent[at] := spent;
@@ -201,8 +183,13 @@ BEGIN
     SET balance = post.balance_after[last.position], held = post.held_after[last.position],
         total_earned = post.total_earned[last.position], total_spent = post.total_spent[last.position],
         version = post.version[last.position], updated_at = posted_at
-    FROM unnest(last_changes) AS last(position)
-    WHERE b.user_id = user_ids[last.position];
+    FROM (
+        SELECT p.user_id, max(p.position) AS position
+        FROM unnest(user_ids) WITH ORDINALITY AS p(user_id, position)
+        WHERE outcome[p.position] = 'posted'
+        GROUP BY p.user_id
+    ) last
+    WHERE b.user_id = last.user_id;
 
     -- What was used waits here to be added to the usage statistics (domain.usage_stats).
     INSERT INTO ops.usage_pending (user_id, app_id, day, credits_used)
