@@ -45,8 +45,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "balances are read without a row lock",
         POST,
-        "ORDER BY b.user_id FOR NO KEY UPDATE\n",
-        "ORDER BY b.user_id\n",
+        "ORDER BY b.user_id FOR NO KEY UPDATE);",
+        "ORDER BY b.user_id);",
         "tests/domain/test_ledger_races.py::test_parallel_uses_never_overspend",
     ),
     Mutant(
