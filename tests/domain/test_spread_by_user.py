@@ -74,6 +74,14 @@ def test_a_condition_restricts_when_it_names_values_and_nothing_else_will_do() -
 
 
 @pytest.fixture
+def database_url(postgres: servers.SharedPostgres) -> Iterator[str]:
+    """A new database: the planner reads an emptied table whole, and the condition is then that of the join."""
+    name = postgres.create_database()
+    yield postgres.url(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture
 def statements(database_url: str) -> Statements:
     """What the test's database is sent."""
     return Statements.of(database_url, servers.shared_home() / "postgres" / "server.log")
