@@ -22,7 +22,7 @@ from devkit.tail import show_logs
 from devkit.up import up
 
 INTERRUPTED = 130
-TEST_PROCESSES = 2
+TEST_PROCESSES = 4
 # Options of pytest that need the terminal, or decide about parallel processes themselves.
 SERIAL_OPTIONS = ("-n", "--numprocesses", "--pdb", "--trace", "-s", "--capture=no", "--collect-only", "--co")
 
