@@ -91,8 +91,8 @@ class Bridge:
 
     def __init__(self, settings: Settings, nudge: Nudge) -> None:
         self._nudge = nudge
-        # The name tells our connections from those of another process, when one of them has to be ended.
-        name = f"mana-web-{os.urandom(4).hex()}"
+        # Tells our connections from those of another process, when one of them has to be ended.
+        self.session_name = name = f"mana-web-{os.urandom(4).hex()}"
         if settings.pooler_url is None:
             self.engine = make_engine(settings.database_url, pool_size=THREADS, application_name=name)
         else:

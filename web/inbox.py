@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -55,7 +54,7 @@ class Inbox:
         self._bridge = bridge
         self._nudge = nudge
         self._pool: AsyncConnectionPool[AsyncConnection[Any]] = make_async_pool(
-            database_url, size=CONNECTIONS, application_name=f"mana-web-inbox-{os.urandom(4).hex()}"
+            database_url, size=CONNECTIONS, application_name=bridge.session_name
         )
         self.events: Batches[Arrival, bool] = Batches(
             "webhooks",

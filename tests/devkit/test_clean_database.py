@@ -8,11 +8,15 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
+from devkit.waiting import wait_until
 from tests.servers import SharedPostgres
 from tests.support import clean_database
 from tests.support.clean_database import CleanDatabase
 from tests.support.ledger import give, post, take
 from tests.support.loans import Loans
+from tests.support.service import environment
+from tests.support.shared_service import SharedService
+from web import bridge, inbox
 
 
 @pytest.fixture
@@ -37,6 +41,22 @@ def test_rows_are_gone_also_those_that_nobody_may_change(own_loans: Loans) -> No
         assert rows_of(again) == 0
         with pytest.raises(psycopg.errors.IntegrityConstraintViolation, match="entries"):
             again.keeper.execute("TRUNCATE credits.transactions CASCADE")
+
+
+def test_the_service_stays_with_all_its_connections(own_loans: Loans, redis_url: str) -> None:
+    pools = bridge.BATCHES_IN_FLIGHT_MAX + bridge.CALLERS_BATCHES_IN_FLIGHT_MAX + 1 + inbox.CONNECTIONS
+    with own_loans.lent("service") as database:
+        variables = environment(database_url=database.url, redis_url=redis_url, auth_url="")
+        database.resident(lambda: SharedService(variables))
+        count = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()"
+
+        def sessions() -> int:
+            [(sessions,)] = database.keeper.execute(count, [database.name]).fetchall()
+            return int(sessions)
+
+        assert wait_until(lambda: sessions() >= pools, 10)
+    with own_loans.lent("service") as again:
+        assert again is database
 
 
 def test_two_at_once_are_two(own_loans: Loans) -> None:

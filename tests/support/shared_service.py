@@ -10,8 +10,6 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import text
-
 from domain.settings import read_settings
 from simulators import serving
 from simulators.auth import AuthSimulator
@@ -64,8 +62,7 @@ class SharedService:
     async def _start(self, variables: Mapping[str, str]) -> None:
         app = make_app(read_settings({**variables, "MANA_AUTH_URL": self.auth.url}))
         self.url = await self._open.enter_async_context(serving.in_this_loop(app))
-        with app[services_key].bridge.engine.connect() as connection:
-            self.session_name = connection.execute(text("SHOW application_name")).scalar_one()
+        self.session_name = app[services_key].bridge.session_name
         self._residents = frozenset(asyncio.all_tasks())
 
     async def _settle(self) -> bool:
