@@ -19,7 +19,7 @@ from domain.jobs import Queue
 from domain.operators import audit
 from domain.operators.audit import Action
 from domain.operators.rows import PAGE_DEFAULT
-from domain.operators.shell import acting, looking
+from domain.operators.shell import acting, looking, webhooks
 from domain.operators.shell.acting import Reason, Yes
 from domain.operators.shell.frame import app, facts_table, rows_table, run, shell
 from nudges.queues import DEAD_LETTERS_SHOWN_MAX, DeadLetter, Queues
@@ -123,6 +123,7 @@ def main() -> int:
     """Run one command; 1 when it was refused, 2 when it was called wrongly."""
     looking.add_to(app)
     acting.add_to(app)
+    webhooks.add_to(app)
     add_to(app)
     return run(lambda: datetime.now(UTC))
 

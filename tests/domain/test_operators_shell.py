@@ -15,14 +15,16 @@ import pytest
 from sqlalchemy import Engine
 
 from devkit.paths import ROOT
-from domain.operators.shell import acting, looking
+from domain.operators.shell import acting, looking, webhooks
 from domain.operators.shell.frame import app, run
 from tests.support.ledger import balance, give, post, scalar, take
 from tests.support.process import process_environment
+from tests.support.webhooks import fill
 from tests.support.world import NOW, World, job_in_state, make_world
 
 looking.add_to(app)
 acting.add_to(app)
+webhooks.add_to(app)
 
 
 @pytest.fixture
@@ -174,3 +176,41 @@ def test_a_list_of_a_persons_days_revenue_and_checks_are_told(world: World, admi
     assert len(admin.json("checks")) == 1
     for command in ("days", "revenue", "checks"):
         assert admin.run(command).returncode == 0
+
+
+def test_an_endpoint_that_took_nothing_is_seen_and_is_sent_again_what_was_given_up(
+    engine: Engine, admin: Admin
+) -> None:
+    rows = fill(engine)
+    works, given_up = str(rows.works), str(rows.deliveries["failed"])
+    seen = {one["app_id"]: one for one in admin.json("webhooks")}
+    assert {app: one["state"] for app, one in seen.items()} == {
+        "chat": "active",
+        "dream": "active",
+        "mail": "paused",
+        "research": "disabled",
+    }
+    failed = admin.json("deliveries", works, "--state", "failed")
+    assert [one["id"] for one in failed] == [given_up]
+    assert seen["chat"]["deliveries_failed"] == 1
+    assert admin.json("deliveries", works, "--user", "nobody") == []
+    assert admin.json("deliveries", works, "--until", "2020-01-01") == []
+    assert admin.json("delivery", given_up)["tried"][-1]["status"] == 503
+    for looks in (["webhooks"], ["deliveries", works], ["delivery", given_up]):
+        assert admin.run(*looks).returncode == 0
+    assert "out of <b>order</b>" in admin.run("delivery", given_up).stdout
+
+    because = ("-r", "mended", "--yes")
+    assert admin.run("redeliver-failed", works, *because).returncode == 2  # of what time?
+    done = admin.json("redeliver-failed", works, "--since", "2020-01-01", *because)
+    assert (done["facts"]["redelivered"], done["facts"]["left"]) == (1, 0)
+    admin.json("redeliver", str(rows.deliveries["delivered"]), *because)
+    assert admin.json("deliveries", works, "--state", "failed") == []
+    admin.json("pause-webhook", works, *because)
+    refused = admin.run("try-webhook", works, *because)
+    assert (refused.returncode, "paused" in refused.stderr) == (1, True)
+    admin.json("enable-webhook", works, *because)
+    waiting = len(admin.json("deliveries", works, "--state", "waiting"))
+    admin.json("try-webhook", works, *because)
+    assert len(admin.json("deliveries", works, "--state", "waiting")) == waiting + 1
+    assert len(admin.json("audit")) == 5

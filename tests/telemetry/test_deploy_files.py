@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from devkit.paths import ROOT
-from domain.operators.shell import acting, looking
+from domain.operators.shell import acting, looking, webhooks
 from domain.operators.shell.frame import app
 from domain.settings import read_settings
 from domain.telemetry.metrics import CATALOGUE
@@ -167,6 +167,7 @@ def test_the_example_of_prometheus_reads_the_alerts() -> None:
 def test_the_runbook_names_commands_pages_and_kinds_of_jobs_that_exist(redis_url: str) -> None:
     looking.add_to(app)
     acting.add_to(app)
+    webhooks.add_to(app)
     operators.add_to(app)
     commands = {
         command.name or command.callback.__name__ for command in app.registered_commands if command.callback

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from domain.operators.shell import acting, looking
+from domain.operators.shell import acting, looking, webhooks
 from domain.operators.shell.frame import app, run
 from nudges import operators
 from tests.support.books import Books
@@ -17,6 +17,7 @@ from tests.web.test_admin_operators import _make_dead_letters as make_dead_lette
 
 looking.add_to(app)
 acting.add_to(app)
+webhooks.add_to(app)
 operators.add_to(app)
 
 Admin = Callable[..., tuple[int, str, str]]

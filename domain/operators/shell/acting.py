@@ -10,7 +10,7 @@ import typer
 from rich.progress import Progress
 
 from domain.amounts import NotAnAmount, parse_amount
-from domain.operators.acting import perform
+from domain.operators.acting import Command, perform
 from domain.operators.adjusting import AdjustCredits, Direction
 from domain.operators.commands import (
     AskStripe,
@@ -56,20 +56,26 @@ def cancel(job_id: UUID, reason: str = Reason, yes: bool = Yes, dry_run: bool = 
 
 def retry_failed(kind: str, reason: str = Reason, yes: bool = Yes, dry_run: bool = DryRun) -> None:
     """Let all failed jobs of a kind run again."""
-    command = RetryFailedJobs(kind=kind)
+    act_in_pieces(
+        RetryFailedJobs(kind=kind), did="retried", of="failed jobs", reason=reason, yes=yes, dry_run=dry_run
+    )
+
+
+def act_in_pieces(command: Command, *, did: str, of: str, reason: str, yes: bool, dry_run: bool) -> None:
+    """Do a command that does so many at once until none is left: its facts are how many it `did`, and `left`."""
     done = shell().act(command, reason=reason, yes=yes, dry_run=dry_run)
     if done is None or not done.facts["left"]:
         return
     left = done.facts["left"]
     with Progress(console=shell().err) as progress:
-        task = progress.add_task("failed jobs", total=left)
+        task = progress.add_task(of, total=left)
         while left:
             with shell().connection() as connection:
                 more = perform(connection, command, by=shell().operator, reason=reason, now=shell().clock())
-            if not more.facts["retried"]:
+            if not more.facts[did]:
                 break
             left = more.facts["left"]
-            progress.advance(task, more.facts["retried"])
+            progress.advance(task, more.facts[did])
 
 
 def adjust(

@@ -133,7 +133,7 @@ def jobs(
     """Jobs that match, those added last first."""
     wanted = JobFilter(
         kind=kind, state=state, user_id=user, subject=subject,
-        since=_utc(since), until=_utc(until), before=before, limit=limit,
+        since=utc_if_given(since), until=utc_if_given(until), before=before, limit=limit,
     )  # fmt: skip
     with shell().connection() as connection:
         found = read.list_jobs(connection, wanted)
@@ -297,7 +297,12 @@ def audit(
 ) -> None:
     """Who did what, when and why; the newest first."""
     wanted = AuditFilter(
-        actor=actor, action=action, user_id=user, since=_utc(since), until=_utc(until), limit=limit
+        actor=actor,
+        action=action,
+        user_id=user,
+        since=utc_if_given(since),
+        until=utc_if_given(until),
+        limit=limit,
     )
     with shell().connection() as connection:
         found = read.list_audit(connection, wanted)
@@ -314,7 +319,7 @@ def export(
     format: ExportFormat = ExportFormat.CSV,  # noqa: A002 - the option's name
 ) -> None:
     """Entries of a person or a period, streamed, as CSV or JSON lines."""
-    selection = Selection(user_id=user, since=_utc(since), until=_utc(until))
+    selection = Selection(user_id=user, since=utc_if_given(since), until=utc_if_given(until))
     if user is None and (since is None or until is None):
         shell().fail("say whose (--user) or from when to when (--since, --until)")
     with shell().connection() as connection:
@@ -340,7 +345,11 @@ def hash_password_command() -> None:
         shell().out.print(hashed, markup=False, highlight=False, soft_wrap=True)
 
 
-def _utc(instant: datetime | None) -> datetime | None:
-    if instant is None:
-        return None
+def utc_if_given(instant: datetime | None) -> datetime | None:
+    """The instant in UTC, where there is one."""
+    return None if instant is None else utc(instant)
+
+
+def utc(instant: datetime) -> datetime:
+    """The instant in UTC, which it is in where it does not say."""
     return instant.replace(tzinfo=UTC) if instant.tzinfo is None else instant.astimezone(UTC)
