@@ -20,6 +20,7 @@ from playwright.async_api import Browser as Chromium
 from domain import heartbeats, ledger_checks
 from domain.database import transaction
 from tests.browser import large_books
+from tests.support import webhooks
 from tests.support.jobs import engine_on
 from tests.support.ops_pages import LOGINS, PASSWORD, Browser
 from tests.support.service import Service, serving_in_this_loop
@@ -38,6 +39,7 @@ def make_books(database_url: str) -> None:
     """Large books, processes that are alive, a ledger check."""
     large_books.fill(database_url)
     with engine_on(database_url) as engine:
+        webhooks.fill(engine)
         checked = ledger_checks.check(engine)
         with transaction(engine) as connection:
             now = datetime.now(UTC)
@@ -50,6 +52,8 @@ def pages_of(service: Service) -> dict[str, str]:
     """The addresses of all pages by name."""
     one = service.books.one
     failed: UUID = one("SELECT id FROM ops.jobs WHERE state = 'failed' ORDER BY id LIMIT 1")
+    endpoint: UUID = one("SELECT id FROM ops.webhook_endpoints WHERE app_id = 'chat'")
+    given_up: UUID = one("SELECT id FROM ops.webhook_deliveries WHERE state = 'failed' LIMIT 1")
     purchase: UUID = one("SELECT id FROM credits.purchases WHERE user_id = %s", SOMEBODY)
     return {
         "overview": "/ops",
@@ -67,6 +71,9 @@ def pages_of(service: Service) -> dict[str, str]:
         "entries": f"/ops/person/entries?id={SOMEBODY}&offset=50",
         "subscriptions": "/ops/subscriptions",
         "subscriptions-paused": "/ops/subscriptions?state=paused",
+        "webhooks": "/ops/webhooks",
+        "webhook": f"/ops/webhooks/{endpoint}",
+        "delivery": f"/ops/webhooks/deliveries/{given_up}",
         "ledger": "/ops/ledger",
         "audit": "/ops/audit",
         "do-adjust": f"/ops/do/adjust_credits?user={SOMEBODY}&direction=grant&amount=12.5",
