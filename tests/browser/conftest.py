@@ -5,14 +5,15 @@ import shutil
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, async_playwright
 
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
-    """A headless browser of the test's own.
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def chromium() -> AsyncIterator[Browser]:
+    """A headless browser, started once for all tests of this process, which share its event loop.
 
     Where there is none the test is skipped, by name and with what to install; `BROWSER_TESTS=required`, as CI sets,
     makes that a failure.
@@ -27,3 +28,12 @@ async def browser() -> AsyncIterator[Browser]:
         running = await playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
         yield running
         await running.close()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def browser(chromium: Browser) -> AsyncIterator[Browser]:
+    """The browser without a page: what a test opens has cookies and a cache of its own, and is closed after it."""
+    assert not chromium.contexts
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()

@@ -14,6 +14,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import pytest
+import pytest_asyncio
 from aiohttp import web
 from playwright.async_api import Browser, Page, expect
 
@@ -22,6 +23,8 @@ from simulators.stripe import DEFAULT_SECRET, StripeSimulator
 from tests.support.clean_database import CleanDatabase
 from tests.support.service import Service, serving_in_this_loop, working
 from tests.web.shop import WEBHOOKS, Shop
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # in which the browser lives
 
 PAGE = Path(__file__).parent / "shop.html"
 SHOTS = os.environ.get("BROWSER_SHOTS")
@@ -52,7 +55,7 @@ class Visit:
             await self.page.screenshot(path=f"{SHOTS}/{name}.png")
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser, lent_database: CleanDatabase, redis_url: str) -> AsyncIterator[Visit]:
     app = web.Application()
 

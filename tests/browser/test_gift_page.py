@@ -11,12 +11,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Page, expect
 
 from domain.gifts.codes import new_code
 from tests.support.service import serving_in_this_loop
 from tests.web.giving import Giving
 from web.throttle import MISSES_PER_MINUTE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # in which the browser lives
 
 SHOTS = os.environ.get("BROWSER_SHOTS")
 DESK = {"width": 1280, "height": 800}
@@ -54,7 +57,7 @@ class Visit:
         return page
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def visit(browser: Browser, database_url: str, redis_url: str) -> AsyncIterator[Visit]:
     more = {"APP_URL": "https://app.example.com"}
     async with serving_in_this_loop(database_url, redis_url, more=more) as service:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from dramatiq.common import current_millis
 from playwright.async_api import Browser, Page, expect
 
@@ -21,6 +22,8 @@ from tests.browser import large_books
 from tests.browser.test_checkout import WAIT_MS
 from tests.support.ops_pages import LOGINS, PASSWORD, failed_job, in_database
 from tests.support.service import Service, serving_in_this_loop
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")  # in which the browser lives
 
 IS_LARGE = bool(os.environ.get("LARGE_BOOKS"))
 
@@ -56,7 +59,7 @@ class Desk:
         await expect(self.page.get_by_text(words).first).to_be_visible(timeout=WAIT_MS)
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def desk(browser: Browser, database_url: str, redis_url: str) -> AsyncIterator[Desk]:
     if IS_LARGE:
         large_books.fill(database_url)

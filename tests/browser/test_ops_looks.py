@@ -15,6 +15,7 @@ from typing import Literal
 from uuid import UUID
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser as Chromium
 
 from domain import heartbeats, ledger_checks
@@ -25,9 +26,12 @@ from tests.support.jobs import engine_on
 from tests.support.ops_pages import LOGINS, PASSWORD, Browser
 from tests.support.service import Service, serving_in_this_loop
 
-pytestmark = pytest.mark.skipif(
-    not os.environ.get("LARGE_BOOKS"), reason="LARGE_BOOKS is not set: filling takes half a minute"
-)
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),  # in which the browser lives
+    pytest.mark.skipif(
+        not os.environ.get("LARGE_BOOKS"), reason="LARGE_BOOKS is not set: filling takes half a minute"
+    ),
+]
 
 SECONDS_MAX = 0.3
 SIZES = {"desktop": (1280, 800), "phone": (390, 844)}
@@ -85,7 +89,7 @@ def pages_of(service: Service) -> dict[str, str]:
     }
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="session")
 async def large(database_url: str, redis_url: str) -> AsyncIterator[Service]:
     make_books(database_url)
     async with serving_in_this_loop(database_url, redis_url, more=LOGINS) as service:
