@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 from devkit.postgres import Postgres
 from devkit.valkey import Valkey
 from tests import servers
+from tests.support import forking
 from tests.support.clean_database import CleanDatabase
 from tests.support.loans import Loans
 
@@ -28,6 +29,11 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     shared = servers.TestServers()
     config.add_cleanup(shared.stop)
     shared.start()
+
+
+def pytest_unconfigure() -> None:
+    """End what this process forks from."""
+    forking.close()
 
 
 @pytest.fixture(scope="session")

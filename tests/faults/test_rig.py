@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from pathlib import Path
 
+from tests.faults.rig.breaking import Breaker
+from tests.faults.rig.house import ForkedChild, furnish
 from tests.faults.rig.proxy import Trouble
-from tests.faults.rig.run import run
+from tests.faults.rig.run import Stage, run
 from tests.faults.rig.schedule import TARGETS as ALL
 from tests.faults.rig.schedule import Deed, Target, make_schedule
 
 SECONDS = 12.0
 SEED = 255
 BRIEFLY = (0.2, 0.8)
+FORKED = Stage(partial(furnish, child=ForkedChild), make_schedule, Breaker)
 
 # Each of these for sure, and nothing after which jobs wait for minutes.
 TARGETS = (
@@ -39,7 +43,7 @@ def test_a_schedule_breaks_everything_in_its_time_and_nothing_twice_at_once() ->
 
 
 async def test_while_parts_break_nothing_is_lost_done_twice_or_told_wrong(tmp_path: Path) -> None:
-    result = await asyncio.wait_for(run(SEED, SECONDS, targets=TARGETS, keep_in=tmp_path), 240)
+    result = await asyncio.wait_for(run(SEED, SECONDS, targets=TARGETS, stage=FORKED, keep_in=tmp_path), 240)
     print(result.told, result.faults, result.checked)
     assert result.findings == []
     assert result.told["ok"] > 200

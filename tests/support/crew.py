@@ -2,14 +2,12 @@
 
 import os
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from devkit.paths import ROOT
 from devkit.waiting import wait_until
+from tests.support.forking import Process, start_module
 from tests.support.process import process_environment
 
 READY_SECONDS = 60.0
@@ -19,26 +17,27 @@ READY_SECONDS = 60.0
 class Crew:
     """One `python -m <module>` and its children, in a process group of their own."""
 
-    def __init__(self, module: str, ready: str, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self, module: str, ready: str, environment: Mapping[str, str], log: Path, *arguments: str
+    ) -> None:
         """It is ready when the text `ready` stands in its log, once for each process."""
         self.log = log
         self._ready = ready
         self._environment = {**process_environment(environment), "ENV": "development", "LOG_FORMAT": "json"}
-        self._command = [sys.executable, "-m", module]
-        self._process: subprocess.Popen[bytes] | None = None
+        self._module = module
+        self._arguments = arguments
+        self._process: Process | None = None
 
     def start(self, processes: int = 1) -> None:
         """Start it and wait until its processes are ready."""
         before = self.said(self._ready)
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                self._command,
-                cwd=ROOT,
-                env={**self._environment, "WORKER_PROCESSES": str(processes)},
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
+        self._process = start_module(
+            self._module,
+            {**self._environment, "WORKER_PROCESSES": str(processes)},
+            self.log,
+            arguments=self._arguments,
+            has_own_session=True,
+        )
         assert wait_until(lambda: self.said(self._ready) >= before + processes, READY_SECONDS), self.tail()
 
     @property

@@ -2,8 +2,6 @@
 
 import os
 import signal
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
@@ -11,8 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from devkit import ports
-from devkit.paths import ROOT
 from devkit.waiting import wait_until
+from tests.support.forking import Process, start_module
 
 START_SECONDS = 60.0
 """A second is usual; on a machine with much else to do it takes many."""
@@ -28,18 +26,11 @@ class WebProcess:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = log
         self._environment = {**process_environment(environment), "PORT": str(self.port), "HOST": "127.0.0.1"}
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Process | None = None
 
     def start(self) -> None:
         """Start it and wait until it answers."""
-        with self.log.open("ab") as output:
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "web"],
-                cwd=ROOT,
-                env=self._environment,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        self._process = start_module("web", self._environment, self.log)
         assert wait_until(self.answers, START_SECONDS), self.log.read_text()
 
     @property

@@ -103,8 +103,7 @@ def test_every_line_is_json_and_errors_keep_their_traceback(variables: dict[str,
 def test_workers_tell_of_a_job_that_failed_without_its_words(
     variables: dict[str, str], database_url: str, tmp_path: Path
 ) -> None:
-    command = Crew("tests.telemetry.leaking", "worker_ready", variables, tmp_path / "workers.log")
-    command._command.append("workers")
+    command = Crew("tests.telemetry.leaking", "worker_ready", variables, tmp_path / "workers.log", "workers")
     with engine_on(database_url, pool_size=1) as engine:
         job_id = add(engine, Leak(), now=datetime.now(UTC), user_id="anna-of-the-logs")
         try:

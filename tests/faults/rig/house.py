@@ -11,7 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Protocol
+from typing import Any, Protocol
 
 from devkit import ports
 from devkit.child import Child
@@ -23,6 +23,7 @@ from devkit.valkey import Valkey
 from tests.faults.rig.proxy import Link
 from tests.servers import copy_of_golden
 from tests.support.client import SERVICE_KEY
+from tests.support.forking import start_module
 from tests.support.process import process_environment
 
 WEBHOOK_SECRET = "whsec_of_the_rig"
@@ -46,12 +47,25 @@ class Member(Protocol):
     def pids(self) -> list[int]: ...
 
 
-class Module:
-    """`python -m <module>`; what it says is added to `log`."""
+class ForkedChild(Child):
+    """The same, forked from a process that has imported what it needs."""
 
     def __init__(self, program: Program, log: Path) -> None:
         self.program = program
+        self.log = log
+        _, _, module, *arguments = program.argv
+        environment = {name: value for name, value in program.env.items() if name != "PYTHONPATH"}
+        process: Any = start_module(module, environment, log, arguments=arguments, has_own_session=True)
+        self._process = process
+
+
+class Module:
+    """`python -m <module>`; what it says is added to `log`."""
+
+    def __init__(self, program: Program, log: Path, made: Callable[[Program, Path], Child] = Child) -> None:
+        self.program = program
         self._log = log
+        self._made = made
         self._child: Child | None = None
         self._said_before = 0
 
@@ -65,7 +79,7 @@ class Module:
         """Start it; returns at once, as a supervisor does."""
         if self._child is None:
             self._said_before = self._log.stat().st_size if self._log.exists() else 0
-            self._child = Child(self.program, self._log)
+            self._child = self._made(self.program, self._log)
 
     def wait_ready(self) -> None:
         """Wait until it answers.  Raises DevError with the end of its log."""
@@ -144,6 +158,8 @@ class House:
     members: dict[str, Member] = field(default_factory=dict)
     links: dict[str, Link] = field(default_factory=dict)
     urls: dict[str, str] = field(default_factory=dict)
+    child: Callable[[Program, Path], Child] = Child
+    """How processes of ours are started."""
 
     def link(self, name: str, *targets: int) -> int:
         """Make a link; the port that leads through it."""
@@ -163,7 +179,7 @@ class House:
         argv = (sys.executable, "-m", module, *arguments)
         variables = {"PYTHONPATH": str(ROOT), **process_environment(environment)}
         program = Program(name, argv, variables, is_ready, cwd=ROOT, within=within)
-        made = Module(program, self.home / f"{name}.log")
+        made = Module(program, self.home / f"{name}.log", self.child)
         self.members[name] = made
         return made
 
@@ -214,12 +230,16 @@ def service_environment(
     }
 
 
-def furnish(home: Path, more: Mapping[str, str] = MappingProxyType({})) -> House:
+def furnish(
+    home: Path,
+    more: Mapping[str, str] = MappingProxyType({}),
+    child: Callable[[Program, Path], Child] = Child,
+) -> House:
     """Make all members and links; nothing runs yet but PostgreSQL and Valkey, whose ports must be known.
 
     `more` are variables of the service's processes.
     """
-    house = House(home, copy_of_golden(home / "postgres", durable=True))
+    house = House(home, copy_of_golden(home / "postgres", durable=True), child=child)
     valkey = Valkey(home / "valkey")
     for name, server in (("postgres", house.postgres), ("valkey", valkey)):
         house.members[name] = Server(server)
