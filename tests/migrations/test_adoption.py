@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from io import StringIO
 
 import psycopg
 import pytest
@@ -16,6 +18,7 @@ from sqlalchemy import Connection, Engine
 from devkit.paths import ROOT
 from domain.database import make_engine
 from migrations.adoption import running, steps
+from migrations.adoption.__main__ import main
 from migrations.adoption.old_books import differing, fingerprint, generate, remember
 from migrations.adoption.reading import Report, read
 from migrations.adoption.rehearsal import rehearse
@@ -23,8 +26,8 @@ from migrations.adoption.running import CannotAdopt, adopt, adoption_engine, sta
 from migrations.adoption.steps import Step
 from migrations.adoption.wounds import KINDS
 from migrations.revisions import head_revision
-from tests.migrations.conftest import clone_of
-from tests.migrations.old_service import lost_rows, run_migrations
+from tests.migrations.conftest import clone_of, made_once
+from tests.migrations.old_service import lost_rows, run_migrations, run_migrations_command
 from tests.migrations.test_revisions import SCHEMA, lines, without_the_door
 from tests.servers import SharedPostgres
 from tests.support.crashes import Killed, engine_that_dies
@@ -35,11 +38,14 @@ PEOPLE, ENTRIES = 1_100, 5_500
 
 
 @pytest.fixture(scope="session")
-def wounded_template(postgres: SharedPostgres) -> Iterator[str]:
+def wounded_template(postgres: SharedPostgres) -> str:
     """The name of a database of the old service with all wounds."""
-    name = postgres.create_database(migrated=False)
-    run_migrations(postgres.url(name), "upgrade", "0001")
-    engine = make_engine(postgres.url(name), pool_size=1)
+    return made_once(postgres, "wounded", make_wounded)
+
+
+def make_wounded(url: str) -> None:
+    run_migrations(url, "upgrade", "0001")
+    engine = make_engine(url, pool_size=1)
     execute(engine, "DROP TABLE public.alembic_version")
     generate(engine, people=PEOPLE, entries=ENTRIES, told=lambda _: None)
     execute(
@@ -54,8 +60,6 @@ def wounded_template(postgres: SharedPostgres) -> Iterator[str]:
     with engine.begin() as connection:
         remember(connection)
     engine.dispose()
-    yield name
-    postgres.drop_database(name)
 
 
 @pytest.fixture
@@ -75,16 +79,20 @@ def counts(report: Report) -> dict[str, tuple[int, int]]:
     return {wound.kind: (wound.count, wound.size) for wound in report.wounds if wound.count}
 
 
-def command(*arguments: str) -> subprocess.CompletedProcess[str]:
-    environment = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
-    return subprocess.run(
-        [sys.executable, "-m", "migrations.adoption", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+@dataclass(frozen=True)
+class Ended:
+    """A run of `python -m migrations.adoption`."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+def command(*arguments: str) -> Ended:
+    """Run it in this process: those that are killed, and the rehearsal's, are processes."""
+    with redirect_stdout(StringIO()) as out, redirect_stderr(StringIO()) as err:
+        code = main(list(arguments))
+    return Ended(code, out.getvalue(), err.getvalue())
 
 
 def everything(url: str) -> dict[str, set[str]]:
@@ -320,7 +328,7 @@ def test_a_half_adopted_database_is_not_migrated_another_way(
 ) -> None:
     half_adopted(wounded, wounded_url, monkeypatch)
     with pytest.raises(AssertionError, match="half adopted"):
-        run_migrations(wounded_url)
+        run_migrations_command(wounded_url)
     assert command(wounded_url).returncode == 1
     assert adopt(wounded, wounded_url).holds
 

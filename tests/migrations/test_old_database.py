@@ -22,6 +22,7 @@ from tests.migrations.old_service import (
     remember,
     remembered,
     run_migrations,
+    run_migrations_command,
     start_migrations,
 )
 from tests.support.ledger import (
@@ -66,12 +67,12 @@ def test_a_hundred_thousand_entries_come_over_and_back_and_nothing_is_lost(empty
 
 
 def test_it_is_marked_and_brought_to_the_newest_revision_by_one_command(old_database_url: str) -> None:
-    run_migrations(old_database_url)
-    head = run_migrations(old_database_url, "current")
+    run_migrations_command(old_database_url)
+    head = run_migrations_command(old_database_url, "current")
     assert "(head)" in head
     before = head
     run_migrations(old_database_url)
-    assert run_migrations(old_database_url, "current") == before
+    assert run_migrations_command(old_database_url, "current") == before
 
 
 def test_the_books_add_up_and_nothing_is_lost(engine: Engine, taken_over_url: str) -> None:
@@ -96,8 +97,8 @@ def test_the_books_add_up_and_nothing_is_lost(engine: Engine, taken_over_url: st
         ("giver", "50 0 100 50"),
     ],
 )
-def test_everybody_has_what_they_had(engine: Engine, user_id: str, figures: str) -> None:
-    found = balance(engine, user_id)
+def test_everybody_has_what_they_had(looked_at: Engine, user_id: str, figures: str) -> None:
+    found = balance(looked_at, user_id)
     expected = [Decimal(figure) for figure in figures.split()]
     assert [found.balance, found.held, found.total_earned, found.total_spent] == expected
 
@@ -112,9 +113,9 @@ def test_entries_are_shown_in_the_order_they_were_written_the_opening_one_last(e
     assert times == sorted(times, reverse=True)
 
 
-def test_nobody_whose_books_added_up_has_an_opening_entry(engine: Engine) -> None:
+def test_nobody_whose_books_added_up_has_an_opening_entry(looked_at: Engine) -> None:
     opened = scalar(
-        engine,
+        looked_at,
         "SELECT array_agg(DISTINCT user_id ORDER BY user_id) FROM credits.transactions WHERE version = 0",
     )
     assert opened == [
@@ -130,9 +131,9 @@ def test_nobody_whose_books_added_up_has_an_opening_entry(engine: Engine) -> Non
     ]
 
 
-def test_every_old_entry_is_shown_even_one_over_nothing(engine: Engine) -> None:
-    assert [entry.amount for entry in entries(engine, "zero")] == [0, 10]
-    with engine.connect() as connection:
+def test_every_old_entry_is_shown_even_one_over_nothing(looked_at: Engine) -> None:
+    assert [entry.amount for entry in entries(looked_at, "zero")] == [0, 10]
+    with looked_at.connect() as connection:
         assert ledger.count_entries(connection, "zero") == 2
 
 
@@ -184,7 +185,7 @@ def test_an_old_key_of_somebody_else_or_of_an_unfinished_use_is_free(engine: Eng
         assert isinstance(use(engine, "ended-otherwise", key, 1), Posted)
 
 
-def test_every_old_key_of_a_use_has_one_entry_that_owns_it(engine: Engine) -> None:
+def test_every_old_key_of_a_use_has_one_entry_that_owns_it(looked_at: Engine) -> None:
     query = """
         SELECT count(*) FROM (
             SELECT user_id, idempotency_key FROM credits.transactions
@@ -192,8 +193,8 @@ def test_every_old_key_of_a_use_has_one_entry_that_owns_it(engine: Engine) -> No
             GROUP BY 1, 2 HAVING count(*) FILTER (WHERE posting_key = 'use:' || idempotency_key) <> 1
         ) without
     """
-    assert scalar(engine, query) == 0
-    assert scalar(engine, "SELECT count(*) FROM credits.transactions WHERE posting_key LIKE 'use:%'") > 100
+    assert scalar(looked_at, query) == 0
+    assert scalar(looked_at, "SELECT count(*) FROM credits.transactions WHERE posting_key LIKE 'use:%'") > 100
 
 
 def test_an_old_grant_is_already_granted(engine: Engine) -> None:
