@@ -16,6 +16,7 @@ from devkit.errors import DevError
 from devkit.paths import ROOT
 from devkit.postgres import Postgres
 from devkit.runfile import ProcessId
+from tests import servers
 from tests.devkit.conftest import eventually
 
 PROGRAM = postgres_bin() / "postgres"
@@ -53,6 +54,19 @@ def new_server(server_home: Callable[[str], Path]) -> Callable[..., Postgres]:
     return make
 
 
+@pytest.fixture
+def initialised_server(new_server: Callable[..., Postgres]) -> Callable[..., Postgres]:
+    """The same on a directory that has a database already, for what is not about making one."""
+
+    def make(name: str = "pg", lock_wait_seconds: float = 5.0) -> Postgres:
+        server = new_server(name, lock_wait_seconds)
+        if not server.home.exists():
+            servers.copy_of_golden(server.home)
+        return server
+
+    return make
+
+
 @pytest.mark.parametrize("identity", IDENTITIES)
 def test_a_server_starts_whoever_we_are_and_keeps_its_data_through_kill_9(
     identity: str, new_server: Callable[..., Postgres], monkeypatch: pytest.MonkeyPatch
@@ -73,9 +87,9 @@ def test_a_server_starts_whoever_we_are_and_keeps_its_data_through_kill_9(
 
 
 def test_no_orphan_stays_when_the_parent_is_killed_and_the_data_are_there_afterwards(
-    new_server: Callable[..., Postgres],
+    initialised_server: Callable[..., Postgres],
 ) -> None:
-    server = new_server(lock_wait_seconds=10.0)
+    server = initialised_server(lock_wait_seconds=10.0)
     command = [sys.executable, "-c", KEEP_A_SERVER_RUNNING, str(server.home)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -91,9 +105,9 @@ def test_no_orphan_stays_when_the_parent_is_killed_and_the_data_are_there_afterw
 
 
 def test_a_new_server_waits_for_an_orphan_that_is_still_shutting_down(
-    new_server: Callable[..., Postgres],
+    initialised_server: Callable[..., Postgres],
 ) -> None:
-    server = new_server(lock_wait_seconds=10.0)
+    server = initialised_server(lock_wait_seconds=10.0)
     command = [sys.executable, "-c", KEEP_A_SERVER_RUNNING, str(server.home)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -109,13 +123,13 @@ def test_a_new_server_waits_for_an_orphan_that_is_still_shutting_down(
 
 
 def test_a_second_server_on_a_directory_is_refused_and_does_not_hurt_the_first(
-    new_server: Callable[..., Postgres],
+    initialised_server: Callable[..., Postgres],
 ) -> None:
-    first = new_server()
+    first = initialised_server()
     first.start()
     try:
         with pytest.raises(DevError, match=rf"process {first.pid}\) already runs on {first.data}"):
-            new_server(lock_wait_seconds=0.1).start()
+            initialised_server(lock_wait_seconds=0.1).start()
         remember(first, "unhurt")
     finally:
         first.stop()
@@ -137,9 +151,9 @@ def test_an_interrupted_initialisation_leaves_nothing_that_looks_complete(
 
 
 def test_a_pid_file_whose_number_was_given_to_another_program_does_not_stop_the_start(
-    new_server: Callable[..., Postgres],
+    initialised_server: Callable[..., Postgres],
 ) -> None:
-    server = new_server()
+    server = initialised_server()
     server.start()
     server.stop()
     (server.data / "postmaster.pid").write_text(f"{os.getpid()}\n{server.data}\n0\n{server.port}\n\n\n")
@@ -154,8 +168,8 @@ def test_a_directory_deeper_than_a_socket_path_may_be_works(server_home: Callabl
     server.stop()
 
 
-def test_data_of_another_version_are_left_alone(new_server: Callable[..., Postgres]) -> None:
-    server = new_server()
+def test_data_of_another_version_are_left_alone(initialised_server: Callable[..., Postgres]) -> None:
+    server = initialised_server()
     server.start()
     server.stop()
     (server.data / "PG_VERSION").write_text("12\n")
@@ -163,10 +177,9 @@ def test_data_of_another_version_are_left_alone(new_server: Callable[..., Postgr
         server.start()
 
 
-def test_a_taken_port_is_exchanged_for_a_free_one(new_server: Callable[..., Postgres]) -> None:
-    first, second = new_server("first"), new_server("second")
+def test_a_taken_port_is_exchanged_for_a_free_one(initialised_server: Callable[..., Postgres]) -> None:
+    first, second = initialised_server("first"), initialised_server("second")
     first.start()
-    second.home.mkdir(parents=True)
     (second.home / "port").write_text(str(first.port))
     second.start()
     try:
@@ -177,8 +190,8 @@ def test_a_taken_port_is_exchanged_for_a_free_one(new_server: Callable[..., Post
         second.stop()
 
 
-def test_the_password_is_for_its_owner_alone_and_needed(new_server: Callable[..., Postgres]) -> None:
-    server = new_server()
+def test_the_password_is_for_its_owner_alone_and_needed(initialised_server: Callable[..., Postgres]) -> None:
+    server = initialised_server()
     server.start()
     try:
         assert (server.home / "password").stat().st_mode & 0o077 == 0
