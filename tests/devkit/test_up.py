@@ -41,8 +41,20 @@ class Dev:
             timeout=90,
         )
 
-    def up(self) -> str:
-        """Start it in the foreground; what it printed up to the ready line."""
+    @property
+    def is_running(self) -> bool:
+        """Whether what was started in the foreground is there."""
+        return self.running is not None and self.running.poll() is None
+
+    def leave(self) -> None:
+        """Stop what runs, if anything does."""
+        if runfile.read(self.data) is not None:
+            self.command("down")
+        if self.running is not None:
+            self.end(signal.SIGTERM)
+
+    def up(self) -> None:
+        """Start it in the foreground; what it printed up to the ready line is in `said`."""
         self.running = subprocess.Popen(
             [ROOT / "dev", "up"],
             env=self.environ,
@@ -55,14 +67,21 @@ class Dev:
         for line in self.running.stdout:
             lines.append(line)
             if line.startswith("ready "):
-                return "".join(lines)
+                self.said = "".join(lines)
+                return
         raise AssertionError("it ended instead:\n" + "".join(lines))
 
     def end(self, number: signal.Signals) -> str:
         """Send a signal to the supervisor; what it printed until its end."""
         assert self.running is not None
-        self.running.send_signal(number)
+        self.running.send_signal(number)  # nothing happens where it has ended
+        return self.rest()
+
+    def rest(self) -> str:
+        """What the supervisor that is ending prints until its end."""
+        assert self.running is not None
         said, _ = self.running.communicate(timeout=60)
+        self.running = None
         return said
 
     def run_file(self) -> Run:
@@ -80,12 +99,19 @@ def fresh_home() -> Path:
 
 
 @pytest.fixture(scope="module")
-def house() -> Iterator[Dev]:
-    """A service that runs in the foreground, for tests that do not stop it."""
+def owner() -> Iterator[Dev]:
+    """The person whose service most tests look at."""
     person = Dev(fresh_home(), unconfigured())
-    person.said = person.up()
     yield person
-    person.end(signal.SIGTERM)
+    person.leave()
+
+
+@pytest.fixture
+def house(owner: Dev) -> Dev:
+    """A service that runs in the foreground: it stays from test to test, and who stops it comes last."""
+    if not owner.is_running:
+        owner.up()
+    return owner
 
 
 @pytest.fixture
@@ -93,9 +119,7 @@ def dev() -> Iterator[Dev]:
     """A person who has started nothing yet."""
     person = Dev(fresh_home(), unconfigured())
     yield person
-    person.command("down")
-    if person.running is not None:
-        person.running.communicate(timeout=60)
+    person.leave()
 
 
 def get(url: str) -> int:
@@ -181,49 +205,46 @@ def test_a_child_that_is_killed_comes_back_and_the_others_stay(house: Dev) -> No
     assert after["auth"].pid == before["auth"].pid
 
 
-def test_ctrl_c_stops_all_in_order_and_leaves_nothing(dev: Dev) -> None:
-    dev.up()
-    processes = dev.processes()
-    order = re.findall(r"  (\w+) stopped", dev.end(signal.SIGINT))
+def test_after_kill_9_nothing_stays_and_the_next_start_finds_its_data(house: Dev) -> None:
+    house.command("psql", "-c", "CREATE TABLE kept (word text)")
+    processes = house.processes()
+    house.end(signal.SIGKILL)
+    eventually(lambda: not any(process.alive for process in processes), "gone", seconds=20.0)
+    status = house.command("status")
+    assert status.returncode == 1
+    assert "a run was killed" in status.stdout
+    house.up()
+    assert house.running is not None
+    for pid in [house.running.pid, *(process.pid for process in house.processes())]:
+        os.kill(pid, signal.SIGKILL)
+    house.rest()
+    house.up()
+    assert house.command("psql", "-Atc", "SELECT count(*) FROM kept").stdout.strip() == "0"
+
+
+def test_scripts_drive_another_data_dir_beside_it_in_the_background(house: Dev, dev: Dev) -> None:
+    started = dev.command("up", "--detach")
+    assert started.returncode == 0, started.stdout
+    assert started.stdout.endswith(f"ready http://127.0.0.1:{dev.port}\n")
+    assert not set(dev.run_file().ports.values()) & set(house.run_file().ports.values())
+    assert dev.command("status").returncode == 0
+    processes = [*dev.processes(), dev.run_file().supervisor]
+    assert dev.command("down").returncode == 0
+    assert not any(process.alive for process in processes)
+    assert all(process.alive for process in house.processes())
+    again = dev.command("down")
+    assert (again.returncode, again.stdout) == (0, f"Nothing runs on {dev.data}.\n")
+
+
+def test_ctrl_c_stops_all_in_order_and_leaves_nothing(house: Dev) -> None:
+    processes = house.processes()
+    order = re.findall(r"  (\w+) stopped", house.end(signal.SIGINT))
     services = [name for name in ("scheduler", "workers", "web") if name in order]
     assert order[: len(services)] == services
     assert order[-2:] == ["valkey", "postgres"]
     assert not any(process.alive for process in processes)
-    assert not (dev.data / "run.json").exists()
-    assert dev.command("status").returncode == 1
-
-
-def test_after_kill_9_nothing_stays_and_the_next_start_finds_its_data(dev: Dev) -> None:
-    dev.up()
-    dev.command("psql", "-c", "CREATE TABLE kept (word text)")
-    processes = dev.processes()
-    dev.end(signal.SIGKILL)
-    eventually(lambda: not any(process.alive for process in processes), "gone", seconds=20.0)
-    status = dev.command("status")
-    assert status.returncode == 1
-    assert "a run was killed" in status.stdout
-    dev.up()
-    assert dev.running is not None
-    for pid in [dev.running.pid, *(process.pid for process in dev.processes())]:
-        os.kill(pid, signal.SIGKILL)
-    dev.running.communicate(timeout=60)
-    dev.up()
-    assert dev.command("psql", "-Atc", "SELECT count(*) FROM kept").stdout.strip() == "0"
-
-
-def test_scripts_drive_two_data_dirs_side_by_side_in_the_background(dev: Dev) -> None:
-    other = Dev(fresh_home(), unconfigured())
-    started = dev.command("up", "--detach")
-    assert started.returncode == 0, started.stdout
-    assert started.stdout.endswith(f"ready http://127.0.0.1:{dev.port}\n")
-    assert other.command("up", "--detach").returncode == 0
-    assert not set(dev.run_file().ports.values()) & set(other.run_file().ports.values())
-    processes = [*other.processes(), other.run_file().supervisor]
-    assert other.command("down").returncode == 0
-    assert not any(process.alive for process in processes)
-    assert dev.command("status").returncode == 0
-    again = other.command("down")
-    assert (again.returncode, again.stdout) == (0, f"Nothing runs on {other.data}.\n")
+    assert not (house.data / "run.json").exists()
+    assert house.command("status").returncode == 1
 
 
 @pytest.mark.parametrize("detached", [[], ["--detach"]])
