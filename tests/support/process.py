@@ -48,6 +48,16 @@ class WebProcess:
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             return False
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and has not ended."""
+        return self._process is not None and self._process.poll() is None
+
+    def end(self) -> None:
+        """Kill it if it runs."""
+        if self.is_running:
+            self.kill()
+
     def kill(self) -> None:
         """kill -9."""
         self._end(signal.SIGKILL)
