@@ -11,6 +11,9 @@ from tests.faults.load import SECONDS, Told
 OUTAGE_ANSWER_SECONDS_MAX = 12.0
 RECOVERY_SECONDS_MAX = 10.0
 
+KILLED_TIMES = 3
+"""What a commit does not wait for is in the server's memory for a fifth of a second: each kill would lose it."""
+
 
 async def test_the_database_restarted_and_killed_under_load_loses_and_invents_nothing(
     open_house: Open, own_postgres: Callable[[], Postgres], redis_url: str
@@ -27,6 +30,22 @@ async def test_the_database_restarted_and_killed_under_load_loses_and_invents_no
         await spending
         await recovers(house)
         house.load.assert_books_agree(house.books)
+
+
+async def test_what_was_answered_a_moment_before_the_database_is_killed_is_there_afterwards(
+    open_house: Open, own_postgres: Callable[[], Postgres], redis_url: str
+) -> None:
+    server = await asyncio.to_thread(own_postgres)
+    async with open_house(server.url(), redis_url) as house:
+        (await house.client.grant("anna", 100)).ok()
+        for spent in range(1, KILLED_TIMES + 1):
+            answer = (await house.client.use("anna", 1)).ok()
+            server.kill()
+            await asyncio.to_thread(server.start)
+            found = "SELECT balance FROM credits.balances WHERE user_id = 'anna'"
+            assert house.books.one(found) == answer["newBalance"]["balance"] == 100 - spent
+            await answers_again(house, "anna")
+        house.books.assert_they_add_up()
 
 
 async def test_while_the_database_is_away_requests_are_503_and_afterwards_all_is_as_before(
@@ -51,13 +70,18 @@ async def test_while_the_database_is_away_requests_are_503_and_afterwards_all_is
         assert spent == 1
 
 
-async def recovers(house: House) -> None:
-    """Within seconds, without anybody's help, a use succeeds."""
-    user_id = "anna"
+async def answers_again(house: House, user_id: str) -> None:
+    """Within seconds, without anybody's help."""
     deadline = time.monotonic() + RECOVERY_SECONDS_MAX
     while (await house.client.internal("POST", "/init", {"userId": user_id})).status != 200:
         assert time.monotonic() < deadline
         await asyncio.sleep(0.1)
+
+
+async def recovers(house: House) -> None:
+    """It answers again, and a use succeeds."""
+    user_id = "anna"
+    await answers_again(house, user_id)
     await house.client.grant(user_id, 1, "recovered")
     (await house.client.use(user_id, 1, description="recovered")).ok()
     house.load.told["recovered"] = Told.UNKNOWN

@@ -189,7 +189,7 @@ MUTANTS: tuple[Mutant, ...] = (
         '" -c timezone=UTC -c client_encoding=UTF8"',
         '" -c timezone=UTC -c client_encoding=UTF8 -c synchronous_commit=off"',
         "tests/faults/test_database_restarts.py::"
-        "test_the_database_restarted_and_killed_under_load_loses_and_invents_nothing",
+        "test_what_was_answered_a_moment_before_the_database_is_killed_is_there_afterwards",
     ),
     Mutant(
         "an event is kept without its job",
