@@ -89,6 +89,7 @@ class Operation:
     """A route: `answer` is the type of what the handler returns, sent as JSON with `status`.
 
     `further` are the types of answers that it gives with other statuses, beside the refusals.
+    `takes_key` says that it reads an idempotency key from the header though its body has no field for one.
     `is_throttled` says that it answers 429 to who asks too often; `alias` is another path that it is served at.
     """
 
@@ -104,6 +105,7 @@ class Operation:
     queries: tuple[Query, ...]
     body_bytes_max: int
     further: Mapping[int, Any]
+    takes_key: bool
     is_throttled: bool
     alias: str | None
 
@@ -130,6 +132,7 @@ class Routes:
         queries: tuple[Query, ...] = (),
         body_bytes_max: int = BODY_BYTES_MAX,
         further: Mapping[int, Any] = MappingProxyType({}),
+        takes_key: bool = False,
         is_throttled: bool = False,
         alias: str | None = None,
     ) -> Callable[[H], H]:
@@ -150,6 +153,7 @@ class Routes:
                     queries=queries,
                     body_bytes_max=body_bytes_max,
                     further=further,
+                    takes_key=takes_key,
                     is_throttled=is_throttled,
                     alias=None if alias is None else self.prefix + alias,
                 )

@@ -27,6 +27,17 @@ const scenarios = {
     const used = await use(5);
     return { wasDoneBefore: used.newBalance === undefined, key: used.transaction.idempotencyKey };
   },
+  async batch() {
+    const item = { userId: "anna", amount: 2, appId: "chat", description: "AI message" };
+    const spend = () => client.call("internalUseBatch", { body: { items: [item, item] }, key: "run-7" });
+    const entries = async () => (await spend()).results.map((each) => each.transaction.id);
+    const first = await entries();
+    return { again: JSON.stringify(await entries()) === JSON.stringify(first), different: new Set(first).size };
+  },
+  async keyless() {
+    const thrown = await error(() => client.call("internalInit", { body: { userId: "anna" }, key: "message-7" }));
+    return String(thrown);
+  },
   async reserve() {
     const seen = [];
     const balance = async () => seen.push((await client.call("internalBalance", { path: { userId: "anna" } })).balance);

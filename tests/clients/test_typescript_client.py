@@ -96,6 +96,21 @@ async def test_a_use_whose_answer_is_lost_is_paid_once(
 
 
 @needs_node
+async def test_a_batch_whose_answer_is_lost_is_paid_once(service: Service, link: Link) -> None:
+    (await service.grant("anna", 20)).ok()
+    link.spoil(Trouble.CUT)
+
+    told, _ = await asyncio.gather(run("batch", f"http://127.0.0.1:{link.port}"), mended_after_a_loss(link))
+    assert told == {"again": True, "different": 2}
+    assert await service.figures("anna") == (16, 20, 4)
+
+
+@needs_node
+async def test_a_key_that_the_operation_would_not_take_is_refused_before_anything_is_sent() -> None:
+    assert await run("keyless", "http://127.0.0.1:1") == "TypeError: internalInit takes no key"
+
+
+@needs_node
 async def test_a_reservation_is_committed_or_put_back(service: Service) -> None:
     (await service.grant("anna", 20)).ok()
     assert await run("reserve", service.url) == {"seen": [15, 15], "result": "done", "thrown": "RangeError"}

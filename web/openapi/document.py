@@ -107,7 +107,7 @@ IDEMPOTENCY_KEY: Final[JsonObject] = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
-    "description": "Makes the request take effect once. The body's `idempotencyKey` wins over it.",
+    "description": "Makes the request take effect once. An `idempotencyKey` in the body wins over it.",
     # What a header can hold everywhere; spaces around it are lost on the way.
     "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": f"^[!-~]([ -~]*[!-~])?{END}"},
 }
@@ -284,7 +284,7 @@ def _path_part(operation: Operation, name: str) -> JsonObject:
 
 
 def _takes_a_key(operation: Operation) -> bool:
-    if PendingAnswer in operation.further.values():
+    if operation.takes_key or PendingAnswer in operation.further.values():
         return True
     if operation.body is None:
         return False

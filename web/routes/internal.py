@@ -104,6 +104,7 @@ async def use(call: Call) -> UseAnswer:
     body=UseBatchBody,
     answer=UseBatchAnswer,
     body_bytes_max=BATCH_BODY_BYTES_MAX,
+    takes_key=True,
 )
 async def use_batch(call: Call) -> UseBatchAnswer:
     """Spend the credits of many; an outcome for each item, in order.  Items of one person keep their order.

@@ -20,6 +20,9 @@ export class CreditsClient {
     async call(name, parts) {
         const { method, path, takesKey } = OPERATIONS[name];
         const said = parts;
+        // Left out in silence, it would make a repeat look harmless that is not.
+        if (!takesKey && said.key !== undefined)
+            throw new TypeError(`${name} takes no key`);
         const key = takesKey ? (said.body?.idempotencyKey ?? said.key ?? crypto.randomUUID()) : undefined;
         const url = this.#options.baseUrl.replace(/\/+$/, "") + filled(path, said.path) + queried(said.query);
         const body = said.body && JSON.stringify(said.body);

@@ -949,7 +949,7 @@ export const OPERATIONS: {
   internalBalance: { method: "GET", path: "/api/v1/internal/credits/balance/{userId}", takesKey: false },
   internalErase: { method: "DELETE", path: "/api/v1/internal/credits/balance/{userId}", takesKey: false },
   internalUse: { method: "POST", path: "/api/v1/internal/credits/use", takesKey: true },
-  internalUseBatch: { method: "POST", path: "/api/v1/internal/credits/use/batch", takesKey: false },
+  internalUseBatch: { method: "POST", path: "/api/v1/internal/credits/use/batch", takesKey: true },
   internalRefund: { method: "POST", path: "/api/v1/internal/credits/refund", takesKey: true },
   internalGrant: { method: "POST", path: "/api/v1/internal/credits/grant", takesKey: true },
   internalInit: { method: "POST", path: "/api/v1/internal/credits/init", takesKey: false },
