@@ -20,11 +20,12 @@ from domain.errors import (
     GiftReservedForAnother,
     InsufficientForGift,
 )
-from domain.gifts import GiftStatus, creating, ending
+from domain.gifts import GiftStatus, creating, ending, pending
 from domain.gifts.codes import ALPHABET, CODE_CHARACTERS, new_code, normal_address, public_name
 from domain.gifts.creating import COLLISIONS_MAX
 from domain.ids import new_id
 from domain.ledger import EntryType
+from domain.ledger.post import POSTINGS_PER_CALL_MAX
 from tests.support.gifts import (
     LATER,
     OVER,
@@ -284,9 +285,13 @@ def test_lists_are_newest_first(rich: Engine) -> None:
         assert [gift.id for gift in gifts.pending_for(connection, "BEN@x.com", now=LATER)] == [made[2].id]
 
 
-def test_more_pending_gifts_than_one_transaction_takes_are_all_redeemed(engine: Engine) -> None:
+def test_more_pending_gifts_than_one_transaction_takes_are_all_redeemed(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert pending.REDEEMED_PER_CALL_MAX <= POSTINGS_PER_CALL_MAX
+    monkeypatch.setattr(pending, "REDEEMED_PER_CALL_MAX", 5)
     post(engine, give("anna", 5_000))
-    mine = 1_101
+    mine = 11
     for _ in range(mine):
         make(engine, total_credits=2, target_email="Ben@X.com")
     others = [make(engine, total_credits=1, target_email="cleo@x.com"), make(engine, total_credits=1)]
@@ -298,11 +303,15 @@ def test_more_pending_gifts_than_one_transaction_takes_are_all_redeemed(engine: 
     assert redeem_pending(engine, "ben@x.com").redeemed == 0
 
 
-def test_more_gifts_over_than_one_transaction_ends_all_end(engine: Engine) -> None:
+def test_more_gifts_over_than_one_transaction_ends_all_end(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert ending.EXPIRED_PER_CALL_MAX <= POSTINGS_PER_CALL_MAX
+    monkeypatch.setattr(ending, "EXPIRED_PER_CALL_MAX", 5)
     post(engine, give("anna", 5_000))
-    for _ in range(1_001):
+    for _ in range(11):
         make(engine, total_credits=2)
-    assert expire_due(engine) == 1_001
+    assert expire_due(engine) == 11
     assert figures(engine, "anna") == (5_000, 5_000, 0)
 
 

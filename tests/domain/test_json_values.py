@@ -46,6 +46,7 @@ def test_values_are_the_same_when_they_are_one_value_and_only_then() -> None:
     some.recursive(
         some.none() | some.booleans() | some.integers() | some.text() | some.decimals(-1000, 1000),
         lambda part: some.lists(part) | some.dictionaries(some.text(), part),
+        max_leaves=10,
     )
 )
 def test_the_spelling_is_json_and_that_of_what_it_spells(value: Any) -> None:

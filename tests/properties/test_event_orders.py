@@ -10,8 +10,9 @@ Enumerated where:
   told again changes nothing.  So every order of every choice of them, each told any number of times, ends in
   the books of its set; and those are the right ones;
 * against PostgreSQL, from beginning to end, lest the step were taken for more than it is: all orders of every
-  subset of up to three of these events, and orders of all eight, evenly spread over the 8!, with each event
-  told one to three times, by events of their own, the repeats anywhere.
+  subset of up to three of these events (of up to two for the two that are proven by induction), and orders of all
+  eight, evenly spread over the 8!, with each event told one to three times, by events of their own, the repeats
+  anywhere.
 
 That repeats and orders of what is told of one refund, dispute or charge do not matter is proven for all
 triples in tests/domain/test_taking_back.py.
@@ -28,8 +29,10 @@ from decimal import Decimal
 from typing import Any
 from uuid import uuid4
 
+import psycopg
 import pytest
-from sqlalchemy import ColumnElement, Connection, Engine, Table, select
+from psycopg.pq import ExecStatus
+from sqlalchemy import Connection, Engine, select, text
 
 from domain import ledger, stripe_events, stripe_facts, stripe_inbox, tables
 from domain.database import transaction
@@ -195,36 +198,56 @@ class Step:
     def explore(self, known: frozenset[str] = frozenset(), least: int = 0) -> None:
         """Take every step from where `known` has led, and go on from the books that it leads to.
 
-        Each set is reached once, by its events in the order of NAMES.
+        Each set is reached once, by its events in the order of NAMES.  What is told again is not undone: it must
+        change nothing.
         """
         self.ends[known] = self.books()
+        for name in sorted(known):
+            self.take(known, name)
+            assert self.steps[known, name] == self.ends[known], (sorted(known), name)
+        savepoint = f"after_{len(known)}"
+        self.send(f"SAVEPOINT {savepoint}")
         for number, name in enumerate(NAMES):
-            step = self.connection.begin_nested()
-            event = again(self.told[name])
-            stripe_inbox.receive(self.connection, stripe_inbox.arrival(event, now=FIRST), now=FIRST)
-            stripe_events.handle(self.connection, event["id"], now=FIRST)
-            self.steps[known, name] = self.books()
-            if number >= least:
-                self.explore(known | {name}, number + 1)
-            step.rollback()
+            if name not in known:
+                self.take(known, name)
+                if number >= least:
+                    self.explore(known | {name}, number + 1)
+                self.send(f"ROLLBACK TO SAVEPOINT {savepoint}")
+
+    def take(self, known: frozenset[str], name: str) -> None:
+        """Tell one event by an event of its own, and keep what the books have become."""
+        event = again(self.told[name])
+        stripe_inbox.receive(self.connection, stripe_inbox.arrival(event, now=FIRST), now=FIRST)
+        stripe_events.handle(self.connection, event["id"], now=FIRST)
+        self.steps[known, name] = self.books()
+
+    def send(self, command: str) -> None:
+        """Past psycopg, which after any ROLLBACK has every statement planned anew."""
+        connection = self.connection.connection.driver_connection
+        assert isinstance(connection, psycopg.Connection)
+        result = connection.pgconn.exec_(command.encode())
+        assert result.status == ExecStatus.COMMAND_OK, result.error_message
 
     def books(self) -> Any:
         """All that handling reads, and the balance: every column but the count of postings that names them."""
-        row = dict(self._rows(tables.purchases, tables.purchases.c.id == self.purchase_id)[0])
-        row.pop("take_backs")
-        of_intent = tables.purchase_reversals.c.payment_intent_id == self.intent_id
-        reversals = [dict(one) for one in self._rows(tables.purchase_reversals, of_intent)]
-        balance = ledger.balance_of(self.connection, "anna")
-        has: Any = (0, 0, 0)
-        if balance is not None:
-            has = (balance.balance, balance.total_earned, balance.total_spent)
-        return row, sorted(reversals, key=lambda one: str(one["stripe_id"])), has
-
-    def _rows(self, table: Table, condition: ColumnElement[bool]) -> Sequence[Any]:
-        return self.connection.execute(select(table).where(condition)).mappings().all()
+        names = {"purchase": self.purchase_id, "intent": self.intent_id, "person": "anna"}
+        row, reversals, balance = self.connection.execute(BOOKS, names).one()
+        return row, reversals, (0, 0, 0) if balance is None else tuple(balance)
 
 
-@pytest.mark.parametrize(("won", "by_charge"), [(True, False), (False, True)])
+BOOKS = text("""
+    SELECT (SELECT to_jsonb(p) - 'take_backs' FROM credits.purchases p WHERE id = :purchase),
+           (SELECT jsonb_agg(to_jsonb(r) ORDER BY stripe_id)
+            FROM credits.purchase_reversals r WHERE payment_intent_id = :intent),
+           (SELECT jsonb_build_array(balance, total_earned, total_spent)
+            FROM credits.balances WHERE user_id = :person)
+""")
+
+
+PROVEN_BY_INDUCTION = [(True, False), (False, True)]
+
+
+@pytest.mark.parametrize(("won", "by_charge"), PROVEN_BY_INDUCTION)
 def test_in_the_books_every_event_leads_from_every_set_of_events_to_the_books_of_the_larger_set(
     engine: Engine, won: bool, by_charge: bool
 ) -> None:
@@ -247,7 +270,8 @@ def test_in_the_books_every_event_leads_from_every_set_of_events_to_the_books_of
 def test_in_the_books_all_orders_of_few_events_end_alike(
     purchases: Purchases, won: bool, by_charge: bool
 ) -> None:
-    sequences = [order for size in (1, 2, 3) for order in itertools.permutations(NAMES, size)]
+    sizes = (1, 2) if (won, by_charge) in PROVEN_BY_INDUCTION else (1, 2, 3)
+    sequences = [order for size in sizes for order in itertools.permutations(NAMES, size)]
     purchases.play(sequences, won=won, by_charge=by_charge)
     print(f"{len(sequences)} sequences, {purchases.handled} events handled")
 
@@ -258,7 +282,7 @@ def test_in_the_books_all_events_told_one_to_three_times_end_alike(
     purchases: Purchases, won: bool, by_charge: bool
 ) -> None:
     chance = random.Random(f"{won} {by_charge}")
-    spread = itertools.islice(itertools.permutations(NAMES), 0, None, math.factorial(len(NAMES)) // 60)
+    spread = itertools.islice(itertools.permutations(NAMES), 0, None, math.factorial(len(NAMES)) // 30)
     sequences = []
     for order in spread:
         told = list(order)
