@@ -33,10 +33,17 @@ def url_of(listener: socket.socket, *, host: str = LOOPBACK) -> str:
 
 
 @asynccontextmanager
-async def in_this_loop(app: web.Application, listener: socket.socket | None = None) -> AsyncIterator[str]:
-    """Serve `app` in the running loop and yield its base address."""
+async def in_this_loop(
+    app: web.Application, listener: socket.socket | None = None, *, linger_seconds: float = 10.0
+) -> AsyncIterator[str]:
+    """Serve `app` in the running loop and yield its base address.
+
+    Who is refused half-way is listened to for `linger_seconds`, also when gone.
+    """
     listener = listener or listen()
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS)
+    runner = web.AppRunner(
+        app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_SECONDS, lingering_time=linger_seconds
+    )
     await runner.setup()
     try:
         await web.SockSite(runner, listener).start()

@@ -22,6 +22,9 @@ SECONDS_MAX: Final = 30
 QUIET_SECONDS_MAX: Final = 2
 """How long requests whose caller has gone may still take."""
 
+LINGER_SECONDS: Final = 1.0
+"""How long one is listened to who was refused half-way.  Shorter than that: aiohttp does not notice that he left."""
+
 T = TypeVar("T")
 
 
@@ -61,7 +64,9 @@ class SharedService:
 
     async def _start(self, variables: Mapping[str, str]) -> None:
         app = make_app(read_settings({**variables, "MANA_AUTH_URL": self.auth.url}))
-        self.url = await self._open.enter_async_context(serving.in_this_loop(app))
+        self.url = await self._open.enter_async_context(
+            serving.in_this_loop(app, linger_seconds=LINGER_SECONDS)
+        )
         self.session_name = app[services_key].bridge.session_name
         self._residents = frozenset(asyncio.all_tasks())
 
