@@ -29,7 +29,12 @@ SETTINGS: Mapping[str, str] = {
 }
 # For tests alone: a crash of the machine may lose everything. A kill -9 of the server loses nothing, because
 # synchronous_commit stays on: what was answered has reached the kernel.
-UNSAFE_SETTINGS: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
+UNSAFE_SETTINGS: Mapping[str, str] = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    # Tests' databases live for seconds, and are not used again once something made statistics of them.
+    "autovacuum": "off",
+}
 
 
 def create(home: Path) -> None:
