@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from domain.database import transaction
 from domain.jobs import Ending, Once, bring_forward, claim_due, run_job
 from domain.jobs.due import CLOCKS_DIFFER_MAX
-from tests.support.jobs import NOW, Poison, Write, add, effects, engine_on, fail, make_effects, row_of, write
+from tests.support.jobs import NOW, Poison, Write, add, effects, engine_on, fail, row_of, write
 
 BACK = NOW - timedelta(hours=1)
 """What the clock says after it was set back, at NOW."""
@@ -22,7 +22,6 @@ POISONS = Once(Poison, fail)
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     with engine_on(database_url) as engine:
-        make_effects(engine)
         yield engine
 
 

@@ -24,7 +24,6 @@ from tests.support.jobs import (
     effects,
     engine_on,
     fail,
-    make_effects,
     row_of,
     write,
 )
@@ -33,7 +32,6 @@ from tests.support.jobs import (
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     with engine_on(database_url) as engine:
-        make_effects(engine)
         yield engine
 
 

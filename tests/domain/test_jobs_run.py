@@ -28,7 +28,6 @@ from tests.support.jobs import (
     effects,
     engine_on,
     fail,
-    make_effects,
     row_of,
     states,
     write,
@@ -41,7 +40,6 @@ POISONS = Once(Poison, fail)
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     with engine_on(database_url, pool_size=12) as engine:
-        make_effects(engine)
         yield engine
 
 
@@ -147,8 +145,8 @@ def test_jobs_added_by_an_attempt_that_failed_are_not_told_of(engine: Engine) ->
 def test_a_lost_race_is_run_again_at_once(engine: Engine) -> None:
     """A unique violation, as two first writers meet it, costs no attempt."""
     with transaction(engine) as connection:
-        connection.execute(text("CREATE UNIQUE INDEX ON effects (key)"))
-        connection.execute(text("INSERT INTO effects VALUES ('a')"))
+        connection.execute(text("CREATE UNIQUE INDEX ON testing.effects (key)"))
+        connection.execute(text("INSERT INTO testing.effects VALUES ('a')"))
     tries: list[str] = []
 
     def collide_once(connection: Connection, job: Write, now: datetime) -> object:

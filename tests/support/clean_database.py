@@ -20,16 +20,19 @@ from tests.servers import SharedPostgres
 from tests.support.ledger import ALL_VIOLATIONS
 
 SCHEMAS: Final = ("credits", "gifts", "ops")
+OWN_SCHEMA: Final = "testing"
 
 WATCH: Final = """
     CREATE SCHEMA testing;
+    CREATE TABLE testing.effects (key text NOT NULL);
     CREATE SEQUENCE testing.definitions_changed;
     CREATE FUNCTION testing.notice() RETURNS event_trigger LANGUAGE plpgsql
         AS $$ BEGIN PERFORM nextval('testing.definitions_changed'); END $$;
     CREATE EVENT TRIGGER notice ON ddl_command_end EXECUTE FUNCTION testing.notice();
     ALTER EVENT TRIGGER notice ENABLE ALWAYS;
 """
-"""A sequence counts what is undone, too: that a test has changed a definition is never forgotten."""
+"""A sequence counts what is undone, too: that a test has changed a definition is never forgotten.  Into `effects`
+go those of tests' jobs (`tests/support/jobs.py`)."""
 
 SPOILT: Final = """
     SELECT 'a definition was changed' WHERE (SELECT is_called FROM testing.definitions_changed)
@@ -90,15 +93,15 @@ class CleanDatabase:
         self.engine: Engine = make_engine(self.url, pool_size=CONNECTIONS, application_name=own)
         self._session_name = own
         self._times_lent = 0
-        self._tables = self._find("tablename", "pg_tables")
-        self._sequences = self._find("sequencename", "pg_sequences")
+        self.keeper.execute(WATCH)
+        self._tables = self._find("tablename", "pg_tables", *SCHEMAS, OWN_SCHEMA)
+        self._sequences = self._find("sequencename", "pg_sequences", *SCHEMAS)
         [revision] = self._column("SELECT version_num FROM public.alembic_version")
         self._spoilt = sql.SQL(SPOILT).format(revision=sql.Literal(revision))
         self._filled = sql.SQL(" UNION ALL ").join(
             sql.SQL("SELECT {} WHERE EXISTS (SELECT FROM {})").format(number, table)
             for number, table in enumerate(self._tables)
         )
-        self.keeper.execute(WATCH)
 
     def resident(self, move_in: Callable[[], R]) -> R:
         """What lives on this database, which `move_in` makes for the first test that asks."""
@@ -130,10 +133,10 @@ class CleanDatabase:
         self.keeper.close()
         self._postgres.drop_database(self.name)
 
-    def _find(self, kind: str, catalogue: str) -> list[sql.Identifier]:
+    def _find(self, kind: str, catalogue: str, *schemas: str) -> list[sql.Identifier]:
         query = sql.SQL("SELECT schemaname, {} FROM {} WHERE schemaname = ANY (%s)")
         names = query.format(sql.Identifier(kind), sql.Identifier(catalogue))
-        return [sql.Identifier(*row) for row in self.keeper.execute(names, [list(SCHEMAS)]).fetchall()]
+        return [sql.Identifier(*row) for row in self.keeper.execute(names, [list(schemas)]).fetchall()]
 
     def _column(self, query: Query) -> list[Any]:
         return [row[0] for row in self.keeper.execute(query, prepare=True)]

@@ -19,7 +19,7 @@ NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
 
 class Write(Job, frozen=True, kw_only=True):
-    """Write `key` into the table `effects`; take `seconds` for it."""
+    """Write `key` into the table `testing.effects`; take `seconds` for it."""
 
     kind: ClassVar[str] = "test_write"
     queue: ClassVar[Queue] = Queue.MONEY
@@ -55,7 +55,7 @@ class Endless(Job, frozen=True, kw_only=True):
 
 def write(connection: Connection, job: Write | WriteMail, _now: datetime) -> dict[str, str]:
     """The effect whose repetition would be seen: `effects` has no key."""
-    connection.execute(text("INSERT INTO effects VALUES (:key)"), {"key": job.key})
+    connection.execute(text("INSERT INTO testing.effects VALUES (:key)"), {"key": job.key})
     if job.seconds:
         connection.execute(text("SELECT pg_sleep(:seconds)"), {"seconds": job.seconds})
     return {"key": job.key}
@@ -89,15 +89,15 @@ def engine_on(database_url: str, *, pool_size: int = 8) -> Iterator[Engine]:
 
 
 def make_effects(engine: Engine) -> None:
-    """The table that Write writes into."""
+    """The table that Write writes into, on a server of the test's own: clean databases have it."""
     with transaction(engine) as connection:
-        connection.execute(text("CREATE TABLE effects (key text NOT NULL)"))
+        connection.execute(text("CREATE SCHEMA testing; CREATE TABLE testing.effects (key text NOT NULL)"))
 
 
 def effects(engine: Engine) -> list[str]:
     """What was written, in order of the keys, repetitions included."""
     with transaction(engine) as connection:
-        return list(connection.execute(text("SELECT key FROM effects ORDER BY key")).scalars())
+        return list(connection.execute(text("SELECT key FROM testing.effects ORDER BY key")).scalars())
 
 
 def add(engine: Engine, job: Job, *, now: datetime = NOW, **options: Any) -> UUID:

@@ -34,7 +34,6 @@ RECOVERY_SECONDS = 20.0
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     with engine_on(database_url) as engine:
-        make_effects(engine)
         yield engine
 
 

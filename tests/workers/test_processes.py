@@ -22,7 +22,6 @@ from tests.support.jobs import (
     add,
     effects,
     engine_on,
-    make_effects,
     row_of,
     states,
 )
@@ -36,7 +35,6 @@ def now() -> datetime:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     with engine_on(database_url) as engine:
-        make_effects(engine)
         yield engine
 
 
