@@ -24,8 +24,10 @@ class Checkout:
         return self.asks("is_installed()")
 
     def asks(self, question: str) -> bool:
-        code = f"from devkit import install; print(install.{question})"
-        return self._run(sys.executable, "-c", code).stdout == "True\n"
+        return self.python(f"from devkit import install; print(install.{question})").stdout == "True\n"
+
+    def python(self, code: str) -> subprocess.CompletedProcess[str]:
+        return self._run(sys.executable, "-c", code)
 
     def _run(self, *command: str) -> subprocess.CompletedProcess[str]:
         environment = {**unconfigured(), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": ""}
@@ -34,13 +36,26 @@ class Checkout:
         )
 
 
-@pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
-    root = tmp_path_factory.mktemp("checkout") / "mana"
+def new_checkout(root: Path) -> Checkout:
     shutil.copytree(ROOT / "devkit", root / "devkit")
     shutil.copy(ROOT / "dev", root)
     (root / "requirements.lock").write_text("# nothing\n")
-    checkout = Checkout(root)
+    return Checkout(root)
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    """Where an installation was interrupted: its environment would do, if nobody knew that it is half made."""
+    checkout = new_checkout(tmp_path_factory.mktemp("checkout") / "mana")
+    venv = checkout.root / ".venv"
+    subprocess.run([Path(sys.executable).resolve(), "-m", "venv", "--without-pip", venv], check=True)
+    (venv / "bin" / "pip").write_text(f"#!{venv}/bin/python\n")
+    [packages] = venv.glob("lib/python*/site-packages")
+    (packages / "pip.py").touch()
+    (venv / "half-installed").touch()
+    assert checkout.asks("_venv_is_usable()")
+    (venv / ".installing").touch()
+    assert not checkout.is_installed()
     said = checkout.install()
     assert "trying pip" in said
     return checkout
@@ -57,14 +72,19 @@ def test_it_is_installed_until_the_lock_changes(installed: Checkout) -> None:
 
 
 def test_an_interrupted_installation_is_begun_anew(installed: Checkout) -> None:
-    venv = installed.root / ".venv"
-    (venv / ".installed").unlink()
-    (venv / ".installing").touch()
-    (venv / "half-installed").touch()
-    assert not installed.is_installed()
-    installed.install()
     assert installed.is_installed()
+    venv = installed.root / ".venv"
     assert not (venv / "half-installed").exists()
+    assert not (venv / ".installing").exists()
+
+
+def test_where_nothing_is_the_environment_is_made_first(tmp_path: Path) -> None:
+    """Made, it is as one that was begun anew."""
+    checkout = new_checkout(tmp_path / "mana")
+    assert not checkout.is_installed()
+    making = "def make():\n    raise SystemExit('it is being made')\ninstall._make_venv = make"
+    ended = checkout.python(f"from devkit import install\n{making}\ninstall.ensure_installed()")
+    assert ended.stderr == "it is being made\n"
 
 
 def test_a_checkout_that_was_moved_must_be_installed_anew(installed: Checkout) -> None:

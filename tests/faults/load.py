@@ -50,6 +50,8 @@ class Load:
     """Whose uses had a key, and how much."""
     statuses: Counter[int | str] = field(default_factory=Counter)
     faults: list[str] = field(default_factory=list)
+    pause_seconds: float = 0.0
+    """Of each client between two uses."""
 
     async def prepare(self) -> None:
         """Give everybody credits: a few people too few of them."""
@@ -68,6 +70,7 @@ class Load:
                 await self._use_until_known(name, user_id, amount, until + LAST_TRIES_SECONDS)
             else:
                 self.told[name] = await self._use(name, user_id, amount)
+            await asyncio.sleep(self.pause_seconds)
 
     async def _use_until_known(self, name: str, user_id: str, amount: float, until: float) -> None:
         self.told[name] = Told.UNKNOWN

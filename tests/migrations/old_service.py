@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import psycopg
 from alembic import command
 from psycopg import sql
 
-from devkit.paths import ROOT
 from migrations.config import alembic_config, upgrade_to_head
+from tests import servers
+from tests.support.forking import Process, start_module
+from tests.support.process import process_environment
 
 TABLES: Final = {
     "credits.balances": "user_id, balance, total_earned, total_spent, version, created_at, updated_at",
@@ -59,22 +61,28 @@ def run_migrations(database_url: str, what: str = "upgrade", revision: str = "he
 
 def run_migrations_command(database_url: str, *arguments: str) -> str:
     """`python -m migrations …`; what it printed."""
-    result = start_migrations(database_url, *arguments)
-    output, _ = result.communicate(timeout=300)
-    assert result.returncode == 0, output
+    code, output = start_migrations(database_url, *arguments).ended()
+    assert code == 0, output
     return output
 
 
-def start_migrations(database_url: str, *arguments: str) -> subprocess.Popen[str]:
+def start_migrations(database_url: str, *arguments: str) -> Migrating:
     """The same, not waited for."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "migrations", *arguments],
-        cwd=ROOT,
-        env={**os.environ, "DATABASE_URL": database_url, "ENV": "development"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+    log = servers.shared_home() / f"migrations-{os.urandom(6).hex()}.log"
+    environment = {**process_environment({"DATABASE_URL": database_url}), "ENV": "development"}
+    return Migrating(start_module("migrations", environment, log, arguments=arguments), log)
+
+
+@dataclass(frozen=True)
+class Migrating:
+    """A process that migrates."""
+
+    process: Process
+    log: Path
+
+    def ended(self) -> tuple[int, str]:
+        """Its exit status and what it printed, at its end."""
+        return self.process.wait(300), self.log.read_text()
 
 
 def make_old_database(database_url: str, *, entries: int = 1_000) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -26,13 +26,16 @@ from migrations.adoption.running import CannotAdopt, adopt, adoption_engine, sta
 from migrations.adoption.steps import Step
 from migrations.adoption.wounds import KINDS
 from migrations.revisions import head_revision
+from tests import servers
 from tests.migrations.conftest import clone_of, made_once
 from tests.migrations.old_service import lost_rows, run_migrations, run_migrations_command
 from tests.migrations.test_revisions import SCHEMA, lines, without_the_door
 from tests.servers import SharedPostgres
 from tests.support.crashes import Killed, engine_that_dies
 from tests.support.crew import eventually
+from tests.support.forking import start_module
 from tests.support.ledger import execute, scalar, violations
+from tests.support.process import process_environment
 
 PEOPLE, ENTRIES = 1_100, 5_500
 
@@ -247,15 +250,14 @@ def test_killed_at_any_statement_it_goes_on_where_it_was(
 
 def killed_once(url: str, when: Callable[[], bool]) -> None:
     """Run it, and kill -9 it as soon as `when` holds."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "migrations.adoption", url, "--apply"], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
+    log = servers.shared_home() / f"adoption-{os.urandom(6).hex()}.log"
+    process = start_module("migrations.adoption", process_environment({}), log, arguments=(url, "--apply"))
     deadline = time.monotonic() + 60
     while not when():
-        assert process.poll() is None, "it ended before it could be killed"
+        assert process.poll() is None, f"it ended before it could be killed: {log.read_text()}"
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.kill()
+    process.send_signal(signal.SIGKILL)
     process.wait()
 
 

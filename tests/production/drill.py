@@ -35,6 +35,8 @@ from tests.support.books import Books
 from tests.support.whole import Whole, live, whole_service
 
 MB = 2**20
+SHORT_PAUSE_SECONDS = 0.2
+"""Of each client: some hundred uses a second, from all of them."""
 
 
 @dataclass
@@ -68,7 +70,7 @@ async def drill(
 ) -> Result:
     """Run it, with a load of so many seconds around the backups.
 
-    A short one starts a service on the last of the restored servers alone, not on each.
+    In a short one people pause between their uses, and the last of the restored servers alone serves.
     """
     home = Path(tempfile.mkdtemp(prefix="mana-drill-"))
     home.chmod(0o755)  # PostgreSQL may run as another user, who must be able to pass
@@ -92,7 +94,7 @@ async def _drill(home: Path, seconds: float, say: Callable[[str], None], *, is_s
         async with whole_service(server.url(), valkey.url(), home) as whole:
             say("the system runs; people live and spend")
             await live(whole, "anna")
-            load = Load(whole)
+            load = Load(whole, pause_seconds=SHORT_PAUSE_SECONDS if is_short else 0.0)
             await load.prepare()
             spending = asyncio.gather(load.run(seconds))
             held = await _back_up(kinds, load, result, seconds, say)

@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -18,10 +16,10 @@ from psycopg.errors import DuplicatePreparedStatement
 from sqlalchemy import text
 from sqlalchemy.exc import OperationalError
 
-from devkit.paths import ROOT
 from domain import invariants
 from domain.database import SESSION_SETTINGS, BehindPooler, make_async_pool, make_engine, make_pooled_engine
 from tests.support.books import Books
+from tests.support.forking import start_module
 from tests.support.pooler import PgBouncer
 from tests.support.process import process_environment
 from tests.support.service import environment, serving_in_this_loop
@@ -112,22 +110,16 @@ async def test_a_connection_that_must_be_direct_is_not_made_through_it(pooler: P
 
 @pytest.mark.parametrize("module", ["web", "workers", "scheduler", "migrations"])
 def test_a_process_with_nothing_but_a_pooler_does_not_start_and_says_what_is_missing(
-    pooler: Pooler, redis_url: str, module: str
+    pooler: Pooler, redis_url: str, tmp_path: Path, module: str
 ) -> None:
     # The harder case: one that takes what the connection begins with, and keeps it from nobody.
     url = pooler(ignore_startup_parameters="extra_float_digits,options").url()
     variables = environment(database_url=url, redis_url=redis_url, auth_url="http://127.0.0.1:9")
-    ended = subprocess.run(
-        [sys.executable, "-m", module],
-        cwd=ROOT,
-        env=process_environment(variables),
-        capture_output=True,
-        text=True,
-        timeout=30,
-    )
-    assert ended.returncode in (1, 2)
-    assert "DATABASE_DIRECT_URL" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    log = tmp_path / "said.log"
+    assert start_module(module, process_environment(variables), log).wait(60) in (1, 2)
+    said = log.read_text()
+    assert "DATABASE_DIRECT_URL" in said
+    assert "Traceback" not in said
 
 
 async def test_everything_works_with_the_cold_paths_behind_it(
