@@ -61,15 +61,18 @@ _NOTE: Final = text("UPDATE ops.low_balance_look SET read_until = :read_until, n
 _PAGES: Final = text("SELECT pg_relation_size('credits.balances') / current_setting('block_size')::integer")
 
 # Ids of entries and reservations begin with their time: the newest are the right edge of an index that is there.
-# `recent` leaves out entries of people who stayed above every threshold.  A reservation makes no entry.  A person
-# who never had as much as the threshold (new, or never lucky) has crossed nothing: what an entry left, with what was
-# set aside then, is the most that there was.
+# `recent` leaves out entries of people who stayed above every threshold.  A reservation makes no entry; what its commit
+# spends was set aside before, so that what can be spent does not move, although the entry says so.  A person who
+# never had as much as the threshold (new, or never lucky) has crossed nothing: what an entry left, with what was set
+# aside then, is the most that there was.
 _LOOK: Final = text("""
     WITH watched AS MATERIALIZED (
         SELECT id, low_balance_threshold AS threshold FROM ops.webhook_endpoints
         WHERE state = 'active' AND low_balance_threshold IS NOT NULL
     ), recent AS MATERIALIZED (
-        SELECT user_id, version, greatest(balance_before, balance_after) AS high
+        SELECT user_id, version,
+               CASE WHEN starts_with(posting_key, 'commit:') THEN balance_after
+                    ELSE greatest(balance_before, balance_after) END AS high
         FROM credits.transactions
         WHERE id >= :low AND id < :high AND least(balance_before, balance_after) < :highest_threshold
     ), people AS MATERIALIZED (

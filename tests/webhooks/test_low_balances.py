@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from sqlalchemy import Engine
@@ -14,7 +15,7 @@ from domain.database import transaction
 from domain.ids import new_id
 from domain.webhooks import EventType, endpoints, low_balances
 from domain.webhooks.endpoints import Changes, ThresholdMissing
-from domain.webhooks.low_balances import CROSSINGS_PER_LOOK_MAX, OVERLAP, WINDOW_MAX
+from domain.webhooks.low_balances import CROSSINGS_PER_LOOK_MAX, OVERLAP, PAGES_PER_LOOK, WINDOW_MAX
 from tests.domain.test_ledger_plans import FILL, counters, run_without_triggers
 from tests.support.ledger import NOW, at_once, execute, give, post, scalar, set_aside, take
 from tests.support.webhooks import Post, listen
@@ -37,6 +38,24 @@ def spend(post_office: Post, user_id: str, amount: str | int) -> None:
 def fund(post_office: Post, user_id: str, amount: int) -> None:
     at = post_office.now
     post(post_office.engine, give(user_id, amount, id=new_id(at)), now=at)
+
+
+def reserve(post_office: Post, amount: int) -> UUID:
+    """Set credits of Anna's aside."""
+    with transaction(post_office.engine) as connection:
+        return reservations.reserve(
+            connection, user_id="anna", amount=Decimal(amount), reason="x", now=post_office.now
+        ).reservation_id
+
+
+def commit(post_office: Post, reservation_id: UUID) -> None:
+    with transaction(post_office.engine) as connection:
+        reservations.commit(connection, reservation_id, now=post_office.now)
+
+
+def put_back(post_office: Post, reservation_id: UUID) -> None:
+    with transaction(post_office.engine) as connection:
+        reservations.refund(connection, reservation_id, now=post_office.now)
 
 
 def later(post_office: Post, **time: float) -> int:
@@ -121,19 +140,31 @@ def test_a_reservation_lowers_what_can_be_spent_and_makes_no_entry(post_office: 
     listen(post_office.engine, LOW, threshold=20)
     later(post_office)
 
-    def reserve() -> Any:
-        with transaction(post_office.engine) as connection:
-            return reservations.reserve(
-                connection, user_id="anna", amount=Decimal(40), reason="x", now=post_office.now
-            ).reservation_id
-
-    held = reserve()
+    held = reserve(post_office, 40)
     assert later(post_office, seconds=5) == 1
-    with transaction(post_office.engine) as connection:
-        reservations.refund(connection, held, now=post_office.now)
+    put_back(post_office, held)
     assert later(post_office) == 0
-    reserve()
+    reserve(post_office, 40)
     assert later(post_office) == 1
+    assert told(post_office) == [("anna", 10), ("anna", 10)]
+
+
+@pytest.mark.parametrize("pages", [0, PAGES_PER_LOOK])
+def test_spending_what_was_set_aside_is_no_second_crossing(post_office: Post, pages: int) -> None:
+    fund(post_office, "anna", 70)
+    listen(post_office.engine, LOW, threshold=20)
+    later(post_office)
+    held = [reserve(post_office, amount) for amount in (40, 20)]
+    post_office.forward(seconds=5)
+    assert post_office.look(pages=pages) == 1
+    for reservation_id in held:
+        commit(post_office, reservation_id)
+        post_office.forward(seconds=5)
+        assert post_office.look(pages=pages) == 0
+    fund(post_office, "anna", 10)
+    spend(post_office, "anna", 10)
+    post_office.forward(seconds=5)
+    assert post_office.look(pages=pages) == 1
     assert told(post_office) == [("anna", 10), ("anna", 10)]
 
 
