@@ -57,8 +57,8 @@ def bring_forward(connection: Connection, *, now: datetime) -> int:
     Without this, what waited for a moment would wait until the clock has caught up: an hour, if that was it.  A
     job that was given a time of its own, and was not begun, goes on waiting for that.
     """
-    # NULLs, of what never happened, do not count.
-    written_at = func.greatest(jobs.c.created_at, jobs.c.started_at, jobs.c.sent_at)
+    # What was sent or begun since has the times of that moment's clock.  NULLs, of what never happened, do not count.
+    written_at = func.coalesce(func.greatest(jobs.c.started_at, jobs.c.sent_at), jobs.c.created_at)
     waits_for_its_time = and_(jobs.c.started_at.is_(None), jobs.c.run_at > jobs.c.created_at)
     return connection.execute(
         update(jobs)

@@ -24,7 +24,9 @@ from tests.support.webhooks import App, Endpoint, Post, answering, listen, silen
 GONE, BUSY, BROKEN = answering(410), answering(429, retry_after_seconds=3_600), answering(500)
 
 
-def happen(engine: Engine, *people: str, times: int = 1, start: int = 0) -> None:
+def happen(
+    engine: Engine, *people: str, times: int = 1, start: int = 0, after: timedelta = timedelta()
+) -> None:
     """So many events of each person, one transaction each, the persons in turn."""
     for number in range(start, start + times):
         for user_id in people:
@@ -35,7 +37,7 @@ def happen(engine: Engine, *people: str, times: int = 1, start: int = 0) -> None
                 app_id=None,
             )
             with transaction(engine) as connection:
-                tell(connection, [event], now=NOW)
+                tell(connection, [event], now=NOW + after)
 
 
 def amounts(app: App, url: str | None = None) -> dict[str, list[int]]:
@@ -202,7 +204,9 @@ def test_an_event_that_is_never_taken_is_given_up_after_three_days_beside_a_lane
     assert len(post_office.app.asked) < 74 + 90, "it was not tried again at each success of the other"
 
 
-def test_after_three_days_each_that_follows_is_tried_once(engine: Engine, post_office: Post) -> None:
+def test_what_happened_with_an_event_that_is_given_up_was_as_long_on_its_way_and_is_tried_once(
+    engine: Engine, post_office: Post
+) -> None:
     made = listen(engine)
     post_office.app.answers[made.url] = BROKEN
     happen(engine, "anna", times=5)
@@ -211,6 +215,23 @@ def test_after_three_days_each_that_follows_is_tried_once(engine: Engine, post_o
     tries = [row[0] for row in attempts(engine)]
     assert tries[0] == len(PAUSES) + 1
     assert tries[1:] == [1, 1, 1, 1]
+
+
+def test_what_happened_later_has_its_own_three_days_and_its_own_pauses(
+    engine: Engine, post_office: Post
+) -> None:
+    made = listen(engine)
+    post_office.app.answers[made.url] = BROKEN
+    happen(engine, "anna")
+    post_office.deliver_until(NOW + timedelta(days=1), step=timedelta(minutes=10))
+    happen(engine, "anna", start=1, after=timedelta(days=1))
+    post_office.deliver_until(NOW + TRIED_FOR + timedelta(hours=1), step=timedelta(minutes=5))
+    assert states_of(engine) == {"failed": 1, "waiting": 1}
+    assert attempts(engine)[1][0] == 4, "at once, after 5 seconds, 5 and 30 minutes"
+    post_office.deliver_until(NOW + TRIED_FOR + timedelta(hours=23), step=timedelta(minutes=10))
+    assert states_of(engine) == {"failed": 1, "waiting": 1}
+    post_office.deliver_until(NOW + TRIED_FOR + timedelta(days=1, minutes=10), step=timedelta(minutes=10))
+    assert states_of(engine) == {"failed": 2}, "the lane is never further behind than three days"
 
 
 def attempts(engine: Engine) -> list[tuple[int, int]]:
