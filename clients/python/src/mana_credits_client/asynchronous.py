@@ -13,8 +13,8 @@ import httpx
 from mana_credits_client import requests
 from mana_credits_client.amounts import Amount
 from mana_credits_client.attempts import Lost, Patience, Pause, Received, Result, Step, attempts
-from mana_credits_client.client import NEVER_SENT, not_put_back
-from mana_credits_client.errors import CreditsError, Unconfirmed
+from mana_credits_client.client import NEVER_SENT, is_lost_commit, left_standing, not_put_back
+from mana_credits_client.errors import Refused, Unconfirmed
 from mana_credits_client.options import Options, WhenOffline
 from mana_credits_client.requests import Request
 from mana_credits_client.values import Balance, Grant, Refund, Reservation, Use
@@ -178,6 +178,7 @@ class AsyncHold:
         self._request = request
         self._reservation: Reservation | None = None
         self._is_over = False
+        self._may_be_committed = False
 
     @property
     def reservation(self) -> Reservation:
@@ -208,14 +209,22 @@ class AsyncHold:
         if error is None:
             await self.commit()
             return
+        if self._may_be_committed or is_lost_commit(self.reservation, error):
+            error.add_note(left_standing(self.reservation))
+            return
         try:
             await self.put_back()
-        except CreditsError as second:
+        except Exception as second:  # noqa: BLE001 - noted on the block's own, and logged
             error.add_note(not_put_back(self.reservation, second))
 
     async def commit(self, *, description: str | None = None) -> str:
         """Spend it now; returns the entry's id."""
-        entry_id = await self._client.commit(self.reservation.id, description=description)
+        self._may_be_committed = True
+        try:
+            entry_id = await self._client.commit(self.reservation.id, description=description)
+        except Refused:
+            self._may_be_committed = False
+            raise
         self._is_over = True
         return entry_id
 

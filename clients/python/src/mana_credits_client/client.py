@@ -13,7 +13,7 @@ import httpx
 from mana_credits_client import requests
 from mana_credits_client.amounts import Amount
 from mana_credits_client.attempts import Lost, Patience, Pause, Received, Result, Step, attempts
-from mana_credits_client.errors import CreditsError, Unconfirmed
+from mana_credits_client.errors import Refused, Unconfirmed
 from mana_credits_client.options import Options, WhenOffline
 from mana_credits_client.requests import Request
 from mana_credits_client.values import Balance, Grant, Refund, Reservation, Use
@@ -185,8 +185,8 @@ class CreditsClient:
 class Hold:
     """Credits set aside.  `with` commits when the block ends, and puts back when it raises.
 
-    A commit that cannot be confirmed raises Unconfirmed: the reservation stands until it expires, and
-    `client.commit(hold.reservation.id)` may be repeated until then.
+    A commit that cannot be confirmed raises Unconfirmed, in the block as at its end: the reservation stands until it
+    expires, and `client.commit(hold.reservation.id)` may be repeated until then.
     """
 
     def __init__(self, client: CreditsClient, reservation: Reservation) -> None:
@@ -194,6 +194,7 @@ class Hold:
         self._client = client
         self.reservation = reservation
         self._is_over = False
+        self._may_be_committed = False
 
     def __enter__(self) -> Self:
         """The hold itself."""
@@ -208,14 +209,22 @@ class Hold:
         if error is None:
             self.commit()
             return
+        if self._may_be_committed or is_lost_commit(self.reservation, error):
+            error.add_note(left_standing(self.reservation))
+            return
         try:
             self.put_back()
-        except CreditsError as second:
+        except Exception as second:  # noqa: BLE001 - noted on the block's own, and logged
             error.add_note(not_put_back(self.reservation, second))
 
     def commit(self, *, description: str | None = None) -> str:
         """Spend it now; returns the entry's id."""
-        entry_id = self._client.commit(self.reservation.id, description=description)
+        self._may_be_committed = True
+        try:
+            entry_id = self._client.commit(self.reservation.id, description=description)
+        except Refused:
+            self._may_be_committed = False
+            raise
         self._is_over = True
         return entry_id
 
@@ -225,7 +234,22 @@ class Hold:
         self._is_over = True
 
 
-def not_put_back(reservation: Reservation, error: CreditsError) -> str:
+def is_lost_commit(reservation: Reservation, error: BaseException) -> bool:
+    """Whether what ended a block is that nobody answered a commit of its reservation, made past the hold."""
+    return isinstance(error, Unconfirmed) and error.key == requests.commit_key(reservation.id)
+
+
+def left_standing(reservation: Reservation) -> str:
+    """What is noted on a block's exception when a commit before it was not answered; it is logged too."""
+    note = (
+        f"The commit of reservation {reservation.id} was not answered, so it was not put back: "
+        f"commit it again before {reservation.expires_at:%c} UTC."
+    )
+    logger.warning("%s", note)
+    return note
+
+
+def not_put_back(reservation: Reservation, error: Exception) -> str:
     """What is noted on a block's exception when its credits could not be given back at once; it is logged too."""
     note = f"Reservation {reservation.id} was not put back ({error}); it ends at {reservation.expires_at:%c} UTC."
     logger.warning("%s", note)

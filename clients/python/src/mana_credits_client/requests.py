@@ -145,7 +145,12 @@ def commit(reservation_id: str, *, description: str | None) -> Request[str]:
     def read(answer: Any) -> str:
         return str(answer["transactionId"])
 
-    return _post("commit", "commit", body, read, f"commit-{reservation_id}")
+    return _post("commit", "commit", body, read, commit_key(reservation_id))
+
+
+def commit_key(reservation_id: str) -> str:
+    """The key of a reservation's commit."""
+    return f"commit-{reservation_id}"
 
 
 def put_back(reservation_id: str) -> Request[None]:
