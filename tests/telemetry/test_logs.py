@@ -14,6 +14,7 @@ from domain.gifts.codes import new_code
 from simulators.auth import AuthSimulator
 from tests.support.client import Client
 from tests.support.crew import Crew, eventually
+from tests.support.forking import start_module
 from tests.support.jobs import add, engine_on, row_of
 from tests.support.process import process_environment, running_process
 from tests.support.service import new_session
@@ -76,17 +77,24 @@ def run(part: str, variables: dict[str, str], **more: str) -> subprocess.Complet
     )
 
 
+def forked(part: str, variables: dict[str, str], log: Path) -> tuple[int, str]:
+    """The same in a fork: its exit status, and what it wrote to either output."""
+    process = start_module("tests.telemetry.leaking", process_environment(variables), log, arguments=[part])
+    return process.wait(60), log.read_text()
+
+
 @pytest.mark.parametrize("log_format", ["json", "console"])
-def test_no_way_to_the_log_lets_it_through(variables: dict[str, str], log_format: str) -> None:
-    ran = run("main", variables, LOG_FORMAT=log_format)
-    assert "all said" in ran.stderr
-    assert ran.returncode == 1
-    written = ran.stdout + ran.stderr
+def test_no_way_to_the_log_lets_it_through(
+    variables: dict[str, str], log_format: str, tmp_path: Path
+) -> None:
+    status, written = forked("main", {**variables, "LOG_FORMAT": log_format}, tmp_path / "log")
+    assert "all said" in written
+    assert status == 1
     # that much was said: members, arguments, tracebacks, a warning, a thread, a task, the end
     for told in ("members", "with arguments", "with_traceback", "KeyError", "UserWarning", "never retrieved"):
         assert told in written, told
     assert written.count("uncaught") >= 2
-    assert "a log line was lost: TypeError" in ran.stderr
+    assert "a log line was lost: TypeError" in written
     assert_clean(written, variables)
 
 
@@ -121,11 +129,13 @@ def test_workers_tell_of_a_job_that_failed_without_its_words(
     assert_clean(written, variables)
 
 
-def test_a_scheduler_tells_of_a_chore_that_failed_without_its_words(variables: dict[str, str]) -> None:
-    ran = run("scheduler", variables)
-    assert "all said" in ran.stderr, ran.stderr
-    assert "timetable_line_failed" in ran.stdout
-    assert_clean(ran.stdout + ran.stderr, variables)
+def test_a_scheduler_tells_of_a_chore_that_failed_without_its_words(
+    variables: dict[str, str], tmp_path: Path
+) -> None:
+    _, written = forked("scheduler", variables, tmp_path / "log")
+    assert "all said" in written, written
+    assert "timetable_line_failed" in written
+    assert_clean(written, variables)
 
 
 async def test_requests_are_told_with_their_ids_and_a_name_that_is_none(
