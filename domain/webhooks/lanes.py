@@ -169,16 +169,18 @@ def record(
         _write_attempt(connection, sent, attempt, "delivered", now)
         _note_success(connection, endpoint, now)
         return _go_on(connection, endpoint, sent, _UNBROKEN, may_go_on=may_go_on, now=now)
-    failing_since = lane.failing_since or now
-    standing = {"failures": lane.failures + 1, "failing_since": failing_since}
+    failing_since, failures = lane.failing_since or now, lane.failures + 1
+    # What happened while an earlier event failed is tried as long as that one was.
+    tried_since = max(failing_since, sent.created_at)
     may_send_more = _note_failure(connection, endpoint, attempt, now)
-    if is_given_up(failing_since, now):
+    if is_given_up(tried_since, now):
         _write_attempt(connection, sent, attempt, "failed", now)
         log.warning("webhook_given_up", delivery_id=str(sent.delivery_id), error=attempt.problem)
+        standing = {"failures": 0, "failing_since": failing_since}
         return _go_on(connection, endpoint, sent, standing, may_go_on=may_go_on and may_send_more, now=now)
     _write_attempt(connection, sent, attempt, "waiting", now)
-    next_at = next_attempt(lane.failures + 1, failing_since, now)
-    _write_lane(connection, sent, next_at=next_at, claim=None, **standing)
+    next_at = next_attempt(failures, tried_since, now)
+    _write_lane(connection, sent, next_at=next_at, claim=None, failures=failures, failing_since=failing_since)
     return None
 
 

@@ -23,7 +23,8 @@ JITTER: Final = 0.1
 """The part of a pause that is left to chance, so that what failed together does not come back together."""
 
 TRIED_FOR: Final = timedelta(days=3)
-"""From the first failure to the last attempt.  Workers that were down meanwhile use it up, and still try once."""
+"""From the first failure to the last attempt; for what happened while its lane failed, from then on, so that a lane is
+never further behind.  Workers that were down meanwhile use it up, and still try once."""
 
 RETRY_AFTER_MAX: Final = PAUSES[-1]
 """An endpoint may ask for a longer pause than ours, up to the longest of ours."""
@@ -32,13 +33,13 @@ DISABLED_AFTER: Final = timedelta(days=5)
 """An endpoint that took nothing for so long, while it was tried, is disabled: longer than anything is tried."""
 
 
-def is_given_up(failing_since: datetime, now: datetime) -> bool:
-    """Whether a failure at `now` is the last one of what fails since then."""
-    return now >= failing_since + TRIED_FOR
+def is_given_up(tried_since: datetime, now: datetime) -> bool:
+    """Whether a failure at `now` is the last one of what is tried since then."""
+    return now >= tried_since + TRIED_FOR
 
 
-def next_attempt(failures: int, failing_since: datetime, now: datetime) -> datetime:
+def next_attempt(failures: int, tried_since: datetime, now: datetime) -> datetime:
     """When what failed for the `failures`-th time in a row is tried again: at the end of TRIED_FOR, at the latest."""
     pause = PAUSES[min(failures, len(PAUSES)) - 1]
     spread = random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 - nobody gains by guessing it  # nosec B311
-    return min(now + pause * spread, max(failing_since + TRIED_FOR, now + PAUSES[0]))
+    return min(now + pause * spread, max(tried_since + TRIED_FOR, now + PAUSES[0]))
