@@ -177,10 +177,10 @@ def is_another_type(context: Any, column: Any, found: Any, in_database: Any, in_
 
 
 def is_ours(item: Any, name: str | None, kind: str, reflected: bool, compare_to: Any) -> bool:
-    """Whether Alembic is to compare it: not its own table, nor one that the code does not use yet."""
-    return not (
-        kind == "table" and reflected and (name == "alembic_version" or f"{item.schema}.{name}" in UNUSED)
-    )
+    """Whether Alembic is to compare it: not its own table, nor a test's, nor one that the code does not use yet."""
+    if kind != "table" or not reflected:
+        return True
+    return not (name == "alembic_version" or item.schema == "testing" or f"{item.schema}.{name}" in UNUSED)
 
 
 UNUSED = set(TABLES) - {str(table) for table in metadata.sorted_tables}
