@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import gzip
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from aiohttp import web as aiohttp_web
 
 import web.routing
 import web.server
+from devkit.valkey import Valkey
 from domain.settings import read_settings
 from simulators.serving import listen
+from tests import servers
+from tests.support.loans import Loans
 from tests.support.process import WebProcess, running_process
 from tests.support.service import environment
 from tests.web.raw import (
@@ -47,11 +49,26 @@ BOMBS = (
 NONSENSE = b"x" * 20_000_000
 
 
+@pytest.fixture(scope="module")
+def process_and_size(
+    loans: Loans, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[WebProcess, int]]:
+    """A process for all tests, and its size when it had just started."""
+    redis_url = Valkey(servers.shared_home() / "valkey").url(0)
+    with loans.lent() as database:
+        variables = environment(database_url=database.url, redis_url=redis_url, auth_url="http://127.0.0.1:1")
+        with running_process(variables, tmp_path_factory.mktemp("slow") / "web.log") as running:
+            assert running.answers()
+            yield running, resident_bytes(running)
+
+
 @pytest.fixture
-def process(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[WebProcess]:
-    variables = environment(database_url=database_url, redis_url=redis_url, auth_url="http://127.0.0.1:1")
-    with running_process(variables, tmp_path / "web.log") as running:
-        yield running
+def process(process_and_size: tuple[WebProcess, int]) -> Iterator[WebProcess]:
+    """The process, which answers and has not grown when the test is over, nor by all tests before it."""
+    process, before = process_and_size
+    yield process
+    assert process.answers()
+    assert resident_bytes(process) - before < GROWTH_BYTES_MAX
 
 
 def test_slow_and_broken_callers_neither_stop_nor_swell_the_process(process: WebProcess) -> None:
