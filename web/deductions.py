@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -29,6 +29,12 @@ ASK_PAUSE_SECONDS: Final = 0.05
 
 TRIES_MAX: Final = 3
 """How often a batch is sent: again after a deadlock, or after a lost answer when it was surely not done."""
+
+LOOKS_MAX: Final = 3
+"""How often it is looked whose balances are free, once a list has waited for somebody's in vain."""
+
+LOOK_PAUSE_SECONDS: Final = 0.05
+"""Between two looks: our own transactions hold a balance for milliseconds, and may do so at the moment of one."""
 
 Pool = AsyncConnectionPool[AsyncConnection[Any]]
 
@@ -60,31 +66,65 @@ class Deductions:
         Raises Outage when the database does not answer.
         """
         try:
+            return await self._send_without_the_refused(postings)
+        except pg.LockNotAvailable:
+            return await self._send_without_the_held(postings)
+
+    async def _send_without_the_held(self, postings: Sequence[Posting]) -> list[Outcome | Exception]:
+        """The outcomes of a list that waited for a balance in vain: those of free balances are sent together.
+
+        So the free wait no longer for a hundred who are held than for one.
+        """
+        outcomes: list[Outcome | Exception] = [Outage("the balance is held by another transaction")]
+        outcomes *= len(postings)
+        left = list(range(len(postings)))
+        people = {posting.user_id for posting in postings}
+        for look in range(LOOKS_MAX if len(people) > 1 else 0):
+            if look:
+                await asyncio.sleep(LOOK_PAUSE_SECONDS)
+            try:
+                held = await self._find_held(people)
+                free = [position for position in left if postings[position].user_id not in held]
+                log.warning("batch_held_up", size=len(postings), free=len(free), held=len(left) - len(free))
+                results = await self._send_without_the_refused([postings[position] for position in free])
+            except pg.LockNotAvailable:  # somebody's balance was free, and was taken since
+                continue
+            except Outage as outage:  # what was done before it stands, and is told
+                for position in left:
+                    outcomes[position] = outage
+                break
+            for position, result in zip(free, results, strict=True):
+                outcomes[position] = result
+            left = [position for position in left if postings[position].user_id in held]
+            people = held
+            if not left:
+                break
+        return outcomes
+
+    async def _find_held(self, user_ids: Collection[str]) -> set[str]:
+        try:
+            async with borrowed(self._pool) as connection:
+                return await ledger.find_held_async(connection, user_ids)
+        except (psycopg.OperationalError, PoolTimeout) as error:  # a table that is locked whole is one, too
+            raise Outage(type(error).__name__) from error
+
+    async def _send_without_the_refused(self, postings: Sequence[Posting]) -> list[Outcome | Exception]:
+        """The outcomes; when the database refuses the list, each posting is sent by itself."""
+        try:
             return await self._send(postings)
         except pg.LockNotAvailable:
-            by_person = _by_person(postings)
-            if len(by_person) == 1:
-                return [Outage("the balance is held by another transaction")] * len(postings)
-            return await self._split(postings, by_person)
+            raise
         except psycopg.Error as error:
             if len(postings) == 1:
                 return [error]
-            return await self._split(postings, [[position] for position in range(len(postings))])
-
-    async def _split(
-        self, postings: Sequence[Posting], parts: Sequence[Sequence[int]]
-    ) -> list[Outcome | Exception]:
-        """The outcomes of lists sent one after the other, each given by its positions in `postings`."""
-        log.warning("batch_split", size=len(postings), parts=len(parts))
-        outcomes: dict[int, Outcome | Exception] = {}
-        for positions in parts:
-            results: Sequence[Outcome | Exception]
+        log.warning("batch_split", size=len(postings))
+        outcomes: list[Outcome | Exception] = []
+        for posting in postings:
             try:
-                results = await self.post([postings[position] for position in positions])
+                outcomes += await self.post([posting])
             except Outage as outage:  # what was done before it stands, and is told
-                results = [outage] * len(positions)
-            outcomes.update(zip(positions, results, strict=True))
-        return [outcomes[position] for position in range(len(postings))]
+                outcomes.append(outage)
+        return outcomes
 
     async def _send(self, postings: Sequence[Posting]) -> list[Outcome | Exception]:
         for attempt in range(1, TRIES_MAX + 1):
@@ -146,11 +186,3 @@ class Deductions:
         return [
             done.get(posting.id, Outage("what became of the request is not known")) for posting in postings
         ]
-
-
-def _by_person(postings: Sequence[Posting]) -> list[list[int]]:
-    """The positions of each person's postings."""
-    found: dict[str, list[int]] = {}
-    for position, posting in enumerate(postings):
-        found.setdefault(posting.user_id, []).append(position)
-    return list(found.values())

@@ -1,6 +1,6 @@
 """The ledger: the one door to balances, and what is read behind it."""
 
-from domain.ledger.post import accepted, post, post_async
+from domain.ledger.post import accepted, find_held_async, post, post_async
 from domain.ledger.read import (
     Balance,
     Figures,
@@ -44,6 +44,7 @@ __all__ = [
     "count_entries",
     "entries_of",
     "figures_of_async",
+    "find_held_async",
     "find_posted_async",
     "open_balance",
     "post",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from decimal import Decimal
 from importlib.resources import files
@@ -186,6 +186,23 @@ def _posted(posting: Posting, row: _Row, at: int, now: datetime) -> Posted:
         total_earned=row.total_earned[at],
         total_spent=row.total_spent[at],
     )
+
+
+_FIND_HELD_SQL: Final[LiteralString] = (
+    "WITH free AS (SELECT user_id FROM credits.balances WHERE user_id = ANY (%(people)s)"
+    " FOR NO KEY UPDATE SKIP LOCKED)"
+    " SELECT user_id FROM credits.balances"
+    " WHERE user_id = ANY (%(people)s) AND user_id NOT IN (SELECT user_id FROM free)"
+)
+
+
+async def find_held_async(connection: AsyncConnection[Any], user_ids: Collection[str]) -> set[str]:
+    """Those of these people for whose balances a posting would have to wait at this moment.
+
+    `connection` is in autocommit mode: nothing stays locked by the look.
+    """
+    cursor = await connection.execute(_FIND_HELD_SQL, {"people": list(user_ids)})
+    return {user_id for (user_id,) in await cursor.fetchall()}
 
 
 def accepted(outcome: Outcome) -> Posted | Replayed:

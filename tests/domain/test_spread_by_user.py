@@ -122,6 +122,12 @@ async def ask_what_became(database_url: str, entries: Sequence[tuple[Any, ...]])
         return len(await ledger.find_posted_async(connection, dict(entries)))
 
 
+async def ask_who_is_held(database_url: str) -> set[str]:
+    """As the front does when a batch waited for a balance in vain."""
+    async with make_async_pool(database_url, size=1) as pool, pool.connection() as connection:
+        return await ledger.find_held_async(connection, [ANNA, BEN])
+
+
 async def test_no_statement_of_the_spending_path_asks_beyond_the_people_it_is_about(
     database_url: str, redis_url: str, statements: Statements
 ) -> None:
@@ -131,6 +137,7 @@ async def test_no_statement_of_the_spending_path_asks_beyond_the_people_it_is_ab
         entries = Books(database_url).rows("SELECT id, user_id FROM credits.transactions")
         with statements.sent() as asked:
             assert await ask_what_became(database_url, entries) == len(entries)
+            assert await ask_who_is_held(database_url) == set()
     assert crossing([*sent, *asked]) == {}
     # All of it was seen: what is inside the function too, and each table of the path, read and written.
     read = {scan.table for statement in sent for scan in statement.scans}

@@ -2,12 +2,15 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import psycopg
 import pytest
+from psycopg import AsyncConnection
 
+from domain import ledger
 from tests.support.client import Reply
 from tests.support.service import Service, serving_in_this_loop
 from web import bridge
@@ -140,6 +143,46 @@ async def test_a_batch_with_a_locked_balance_in_it_does_the_rest(service: Servic
     with locked(service, "anna"):
         results = (await service.internal("POST", "/use/batch", {"items": items})).ok()["results"]
     assert [result["statusCode"] for result in results] == [200, 503, 404, 200]
+
+
+async def test_the_free_in_a_list_wait_no_longer_for_many_who_are_held_than_for_one(service: Service) -> None:
+    held = [f"held-{number:02}" for number in range(20)]
+    for user_id in ("anna", *held, "zoe"):
+        await service.grant(user_id, 10)
+    items = [
+        {"userId": user_id, "amount": 1, "appId": "a", "description": "x"}
+        for user_id in ("zoe", *held, "nobody", "anna")
+    ]
+    with locked(service, *held):
+        sent = service.internal("POST", "/use/batch", {"items": items})
+        results = (await asyncio.wait_for(sent, 10)).ok()["results"]  # a second for each would be twenty
+    assert [result["statusCode"] for result in results] == [200, *[503] * 20, 404, 200]
+    assert await service.figures("anna") == (9, 10, 1)
+
+
+async def test_who_is_held_at_the_first_look_alone_is_served_at_the_next(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[set[str]] = []
+    look = ledger.find_held_async
+
+    async def look_and_release(connection: AsyncConnection[Any], user_ids: Collection[str]) -> set[str]:
+        looks.append(await look(connection, user_ids))
+        releases.close()
+        return looks[-1]
+
+    monkeypatch.setattr(ledger, "find_held_async", look_and_release)
+    items = [
+        {"userId": user_id, "amount": 1, "appId": "a", "description": "x"} for user_id in ("anna", "bert")
+    ]
+    async with serving_in_this_loop(database_url, redis_url) as service:
+        for user_id in ("anna", "bert"):
+            await service.grant(user_id, 10)
+        with ExitStack() as releases:
+            releases.enter_context(locked(service, "anna"))
+            results = (await service.internal("POST", "/use/batch", {"items": items})).ok()["results"]
+    assert [result["statusCode"] for result in results] == [200, 200]
+    assert looks == [{"anna"}, set()]
 
 
 async def test_reading_balances_does_not_wait_for_those_who_write_them(service: Service) -> None:
