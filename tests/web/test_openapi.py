@@ -180,6 +180,21 @@ def test_what_takes_a_key_may_refuse_the_key(document: dict[str, Any]) -> None:
             assert "400" in operation["responses"], f"{method} {path}"
 
 
+def test_a_time_of_a_body_is_described_as_one(document: dict[str, Any]) -> None:
+    """One without a zone is refused: a description that takes any text would send it."""
+    times = {"since", "until", "expiresAt"}
+    found = [
+        (name, field)
+        for schema in document["components"]["schemas"].values()
+        for name, field in schema.get("properties", {}).items()
+        if name in times
+    ]
+    assert {"since", "expiresAt"} <= {name for name, _ in found}
+    for name, field in found:
+        kinds = [kind for kind in field.get("anyOf", [field]) if kind.get("type") == "string"]
+        assert [kind.get("format") for kind in kinds] == ["date-time"], (name, field)
+
+
 def test_amounts_are_numbers(document: dict[str, Any]) -> None:
     assert '"decimal"' not in json.dumps(document)
     schemas = document["components"]["schemas"]

@@ -80,6 +80,7 @@ Events = Annotated[
     list[EventType],
     Meta(min_length=1, max_length=len(EventType), description="What it listens to"),
 ]
+Since = Annotated[datetime, Meta(tz=True, examples=["2026-11-01T00:00:00Z"])]
 About = Annotated[str, Meta(max_length=200, examples=["production"])]
 Secret = Annotated[
     str,
@@ -112,7 +113,7 @@ class ChangeWebhookBody(msgspec.Struct, kw_only=True, rename="camel"):
 class RedeliverFailedBody(msgspec.Struct, kw_only=True, rename="camel"):
     """From when on the events are that shall be sent again, and why."""
 
-    since: datetime
+    since: Since
     reason: Reason
     idempotency_key: IdempotencyKey | None = None
 
@@ -120,7 +121,7 @@ class RedeliverFailedBody(msgspec.Struct, kw_only=True, rename="camel"):
 class SinceBody(msgspec.Struct, kw_only=True, rename="camel"):
     """From when on."""
 
-    since: datetime
+    since: Since
 
 
 class MadeWebhookAnswer(Answer):
