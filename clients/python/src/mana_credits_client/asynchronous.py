@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Generator, Mapping
+from collections.abc import Coroutine, Generator, Mapping
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
@@ -170,6 +170,9 @@ class AsyncCreditsClient:
 class AsyncHold:
     """Credits set aside, once awaited or entered.  `async with` commits when the block ends, and puts back when it
     raises or is cancelled.
+
+    Reserve, commit and put-back are not broken off: who is cancelled in one hears of it when it has ended, which the
+    patience's deadline bounds.  What was reserved then is put back.
     """
 
     def __init__(self, client: AsyncCreditsClient, request: Request[Reservation]) -> None:
@@ -193,8 +196,15 @@ class AsyncHold:
 
     async def _made(self) -> Self:
         if self._reservation is None:
-            self._reservation = await self._client._call(self._request)  # noqa: SLF001  # its own client
+            try:
+                await to_the_end(self._reserve())
+            except asyncio.CancelledError as error:
+                await to_the_end(self._end(error))  # nobody will see the hold
+                raise
         return self
+
+    async def _reserve(self) -> None:
+        self._reservation = await self._client._call(self._request)  # noqa: SLF001  # its own client
 
     async def __aenter__(self) -> Self:
         """Make the reservation, unless that was done; the hold itself."""
@@ -204,21 +214,32 @@ class AsyncHold:
         self, _kind: type[BaseException] | None, error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         """End the reservation, unless the block did.  The block's own exception stays the one that is raised."""
-        if self._is_over:
+        if not self._is_over:
+            await to_the_end(self._end(error))
+
+    async def commit(self, *, description: str | None = None) -> str:
+        """Spend it now; returns the entry's id."""
+        return await to_the_end(self._commit(description))
+
+    async def put_back(self) -> None:
+        """Give it back now."""
+        await to_the_end(self._put_back())
+
+    async def _end(self, error: BaseException | None) -> None:
+        if self._reservation is None:
             return
         if error is None:
-            await self.commit()
+            await self._commit(None)
             return
         if self._may_be_committed or is_lost_commit(self.reservation, error):
             error.add_note(left_standing(self.reservation))
             return
         try:
-            await self.put_back()
+            await self._put_back()
         except Exception as second:  # noqa: BLE001 - noted on the block's own, and logged
             error.add_note(not_put_back(self.reservation, second))
 
-    async def commit(self, *, description: str | None = None) -> str:
-        """Spend it now; returns the entry's id."""
+    async def _commit(self, description: str | None) -> str:
         self._may_be_committed = True
         try:
             entry_id = await self._client.commit(self.reservation.id, description=description)
@@ -228,7 +249,25 @@ class AsyncHold:
         self._is_over = True
         return entry_id
 
-    async def put_back(self) -> None:
-        """Give it back now."""
+    async def _put_back(self) -> None:
         await self._client.put_back(self.reservation.id)
         self._is_over = True
+
+
+async def to_the_end(call: Coroutine[Any, Any, T]) -> T:
+    """What the call returns.  It is not broken off when its caller is cancelled, however often: that is raised after
+    its end, from what the call raised if it did.
+    """
+    task = asyncio.create_task(call)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait((task,))
+        except asyncio.CancelledError as error:
+            cancelled = cancelled or error
+    if cancelled is None:
+        return task.result()
+    failure = None if task.cancelled() else task.exception()
+    if failure is not None:
+        logger.warning("a call whose caller was cancelled failed: %s", failure)
+    raise cancelled from failure
