@@ -105,7 +105,7 @@ def change(connection: Connection, endpoint_id: UUID, changes: Changes, *, now: 
     if values["low_balance_threshold"] != row.low_balance_threshold:
         low_balances.begin_watching(connection, endpoint_id, values["low_balance_threshold"], now=now)
     if "url" in values:
-        lanes.hurry(connection, endpoint_id, is_anew=True, now=now)
+        lanes.begin_anew(connection, endpoint_id, now=now)
 
 
 def rotate(connection: Connection, endpoint_id: UUID, *, now: datetime) -> tuple[str, datetime]:
@@ -136,9 +136,10 @@ def pause(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
 
 
 def enable(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
-    """Send again, from now on and what still waits.  Whoever is below the threshold counts as told.
+    """Send again, from now on and what still waits, which is tried for another three days.
 
-    Of one that is active, what waits for its next attempt is sent now.  Raises WebhookEndpointNotFound.
+    Whoever is below the threshold counts as told.  Of one that is active, what waits for its next attempt is sent now.
+    Raises WebhookEndpointNotFound.
     """
     row = lock(connection, endpoint_id)
     if row.state != EndpointState.ACTIVE:
@@ -149,7 +150,7 @@ def enable(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
         .where(webhook_endpoints.c.id == endpoint_id)
         .values(failing_since=None, rest_until=None)
     )
-    lanes.hurry(connection, endpoint_id, is_anew=True, now=now)
+    lanes.begin_anew(connection, endpoint_id, now=now)
 
 
 def remove(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:

@@ -200,11 +200,8 @@ def _lock_claimed(connection: Connection, sent: Sending) -> Row[Any] | None:
     return lane
 
 
-def hurry(connection: Connection, endpoint_id: UUID, *, is_anew: bool, now: datetime) -> None:
-    """Let what waits for its next attempt be tried now; HURRIED_PER_CALL_MAX lanes at most.
-
-    `is_anew` gives it another three days, as operators do.  Lanes that somebody works on are left alone.
-    """
+def hurry(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
+    """Let what waits for its next attempt be tried now; HURRIED_PER_CALL_MAX lanes at most."""
     later = (
         select(webhook_lanes.c.user_id)
         .where(
@@ -219,7 +216,27 @@ def hurry(connection: Connection, endpoint_id: UUID, *, is_anew: bool, now: date
     connection.execute(
         update(webhook_lanes)
         .where(webhook_lanes.c.endpoint_id == endpoint_id, webhook_lanes.c.user_id.in_(later))
-        .values(next_at=now, **(_UNBROKEN if is_anew else {}))
+        .values(next_at=now)
+    )
+
+
+def begin_anew(connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
+    """Try all that waits now, and from now on for another three days, as operators want it.
+
+    Lanes that somebody works on are left alone.  The endpoint's row must be locked: nobody adds to a lane meanwhile.
+    """
+    nobodys = (
+        select(webhook_lanes.c.user_id)
+        .where(
+            webhook_lanes.c.endpoint_id == endpoint_id,
+            or_(webhook_lanes.c.claim.is_(None), webhook_lanes.c.next_at <= now),
+        )
+        .with_for_update(skip_locked=True)
+    )
+    connection.execute(
+        update(webhook_lanes)
+        .where(webhook_lanes.c.endpoint_id == endpoint_id, webhook_lanes.c.user_id.in_(nobodys))
+        .values(next_at=now, claim=None, **_UNBROKEN)
     )
 
 
@@ -295,7 +312,7 @@ def _note_success(connection: Connection, endpoint: Row[Any], now: datetime) -> 
     )
     if endpoint.failing_since is not None and endpoint.failing_since <= now - HURRIED_AFTER:
         log.info("webhook_endpoint_works_again", endpoint_id=str(endpoint.id), app=endpoint.app_id)
-        hurry(connection, endpoint.id, is_anew=False, now=now)
+        hurry(connection, endpoint.id, now=now)
 
 
 def _note_failure(connection: Connection, endpoint: Row[Any], attempt: Attempt, now: datetime) -> bool:

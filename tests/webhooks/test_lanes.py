@@ -304,11 +304,72 @@ def test_what_waits_while_an_endpoint_is_disabled_is_sent_when_it_is_enabled(
     post_office.deliver()
     happen(engine, "anna", start=3)  # nobody listens
     post_office.app.answers.clear()
-    with transaction(engine) as connection:
-        endpoints.enable(connection, made.id, now=post_office.now)
+    enable(post_office, made)
     happen(engine, "anna", start=4)
     post_office.deliver()
     assert amounts(post_office.app) == {"anna": [0, 1, 2, 4]}
+
+
+def test_what_waited_long_at_an_endpoint_that_is_enabled_is_tried_for_another_three_days(
+    engine: Engine, post_office: Post
+) -> None:
+    made = listen(engine)
+    post_office.app.answers[made.url] = BROKEN
+    happen(engine, "anna", "ben", times=2)
+    post_office.deliver_until(NOW + timedelta(days=2), step=timedelta(hours=1))
+    post_office.app.answers[made.url] = GONE
+    happen(engine, "carla", after=timedelta(days=2))
+    post_office.deliver()
+    post_office.forward(days=4)
+    post_office.app.answers[made.url] = BROKEN
+    enable(post_office, made)
+    assert post_office.deliver() == 3
+    assert states_of(engine) == {"waiting": 5}
+    post_office.deliver_until(post_office.now + TRIED_FOR - timedelta(hours=1), step=timedelta(hours=1))
+    assert states_of(engine) == {"waiting": 5}
+
+
+def test_what_a_dead_worker_had_claimed_is_tried_for_another_three_days_too(
+    engine: Engine, post_office: Post
+) -> None:
+    made = listen(engine)
+    post_office.app.answers[made.url] = BROKEN
+    happen(engine, "anna", times=2)
+    post_office.deliver()
+    post_office.forward(seconds=10)
+    [sent] = post_office.claim()
+    with transaction(engine) as connection:
+        endpoints.pause(connection, made.id, now=post_office.now)
+    post_office.forward(days=4)
+    enable(post_office, made)
+    assert post_office.record(sent, TOOK) is None, "its claim is over"
+    post_office.deliver()
+    assert states_of(engine) == {"waiting": 2}
+
+
+def test_a_new_address_has_three_days_for_what_came_due_while_the_old_one_rested(
+    engine: Engine, post_office: Post
+) -> None:
+    made = listen(engine)
+    post_office.app.answers[made.url] = BROKEN
+    happen(engine, "anna", "ben", times=2)
+    post_office.deliver_until(NOW + timedelta(days=1), step=timedelta(hours=1))
+    post_office.app.answers[made.url] = answering(429, retry_after_seconds=86_400)
+    while endpoint_row(engine, made).rest_until is None:  # type: ignore[attr-defined]
+        post_office.forward(hours=1)
+        post_office.deliver()
+    post_office.now = NOW + TRIED_FOR + timedelta(hours=1)
+    with transaction(engine) as connection:
+        moved = endpoints.Changes(url="https://new.example/")
+        endpoints.change(connection, made.id, moved, now=post_office.now)
+    post_office.app.answers["https://new.example/"] = BROKEN
+    assert post_office.deliver() == 2
+    assert states_of(engine) == {"waiting": 4}
+
+
+def enable(post_office: Post, made: Endpoint) -> None:
+    with transaction(post_office.engine) as connection:
+        endpoints.enable(connection, made.id, now=post_office.now)
 
 
 def test_an_endpoint_that_asks_for_a_rest_is_left_alone_for_so_long_in_all_its_lanes(
