@@ -53,6 +53,20 @@ def test_a_job_that_failed_is_tried_again(engine: Engine) -> None:
     assert brought(engine) == 0, "its times are those of the clock as it is now"
 
 
+def test_a_new_job_that_was_begun_since_and_failed_waits_as_any_other(engine: Engine) -> None:
+    job_id = add(engine, Poison())
+    assert brought(engine) == 1
+    assert run_job(engine, POISONS, job_id, clock=lambda: BACK) is Ending.WAITING
+    assert brought(engine) == 0, "it would be tried again and again until the clock has caught up"
+
+
+def test_a_new_job_that_was_sent_since_is_not_sent_at_every_look(engine: Engine) -> None:
+    job_id = add(engine, Write(key="a"))
+    assert brought(engine) == 1
+    assert sent(engine, BACK) == [job_id]
+    assert brought(engine) == 0
+
+
 def test_a_job_whose_message_was_lost_is_sent_again(engine: Engine) -> None:
     job_id = add(engine, Write(key="a"), now=BACK)
     assert sent(engine, NOW) == [job_id]
