@@ -18,7 +18,8 @@ import psycopg
 from psycopg import AsyncConnection
 from psycopg_pool import AsyncConnectionPool
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
-from sqlalchemy.exc import InvalidatePoolError, OperationalError
+from sqlalchemy.engine import ExceptionContext
+from sqlalchemy.exc import DisconnectionError, OperationalError
 
 from domain.errors import Refusal
 from domain.nudge import Nudge, take_added
@@ -159,11 +160,12 @@ def _engine(database_url: str, pool_size: int, connect_args: dict[str, Any]) -> 
         connect_args={"connect_timeout": CONNECT_TIMEOUT_SECONDS, **_silence(), **connect_args},
     )
     event.listen(engine, "checkout", _refuse_dead)
+    event.listen(engine, "handle_error", _keep_the_others)
     return engine
 
 
 def _refuse_dead(connection: psycopg.Connection[Any], *_: object) -> None:
-    """Let the pool replace its connections when the one that it hands out is dead.
+    """Let the pool replace the connection that it hands out when that is dead.
 
     A server that ended a connection has said so on it, and the kernel says when the machine fell silent: a look at
     the socket tells, where SQLAlchemy's own `pool_pre_ping` asks the server each time.
@@ -175,7 +177,16 @@ def _refuse_dead(connection: psycopg.Connection[Any], *_: object) -> None:
             connection.execute("SELECT")
             connection.rollback()
     except psycopg.Error as error:
-        raise InvalidatePoolError from error
+        raise DisconnectionError from error
+
+
+def _keep_the_others(error: ExceptionContext) -> None:
+    """Let the pool drop the one connection that broke: each of the others is looked at when it is handed out.
+
+    By itself it drops all that were made before now, and goes by the wall clock: set back after that, every
+    connection, however new, would be made anew at each checkout until the clock has caught up.
+    """
+    error.invalidate_pool_on_disconnect = False
 
 
 def _connect_directly(dialect: Any, _record: Any, arguments: Any, parameters: Any) -> Any:

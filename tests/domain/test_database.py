@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import OperationalError
 
 from domain.database import make_async_pool, make_engine
 
@@ -59,6 +62,38 @@ def test_connections_that_the_server_has_ended_are_replaced_before_anybody_meets
         )
     with engine.connect() as first, engine.connect() as second:
         assert [one.execute(text("SELECT 1")).scalar_one() for one in (first, second)] == [1, 1]
+    engine.dispose()
+    other.dispose()
+
+
+def end(engine: Engine, pid: int) -> None:
+    """Have the server end the process behind a connection."""
+    with engine.connect() as connection:
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
+
+
+def two_sessions(engine: Engine) -> set[int]:
+    with engine.connect() as held:
+        return {session(engine), held.execute(text("SELECT pg_backend_pid()")).scalar_one()}
+
+
+@pytest.mark.parametrize("found", ["when it is handed out", "by a statement"])
+def test_connections_made_after_one_died_while_the_clock_was_ahead_are_kept(
+    database_url: str, found: str
+) -> None:
+    engine, other = make_engine(database_url, pool_size=2), make_engine(database_url, pool_size=1)
+    before = session(engine)
+    with time_machine.travel(datetime.now(UTC) + timedelta(hours=1)):
+        if found == "by a statement":
+            with engine.connect() as connection:
+                end(other, before)
+                with pytest.raises(OperationalError):
+                    connection.execute(text("SELECT 1"))
+        else:
+            end(other, before)
+            assert session(engine) != before
+    # The clock is set back, and one more connection made.
+    assert two_sessions(engine) == two_sessions(engine)
     engine.dispose()
     other.dispose()
 
