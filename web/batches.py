@@ -129,6 +129,8 @@ class Batches(Generic[Item, Result]):
                     self._seconds.observe(time.monotonic() - began)
                 # A few that wait beside another list are left to it: a short list costs nearly what a long one does.
                 is_due = len(self._in_flight) == 1 or len(self._waiting) >= self._worthwhile
+            if self._waiting:
+                self._watch()
         finally:
             task = asyncio.current_task()
             if task is not None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from web.batches import Batches
+from web.batches import STALLED_SECONDS, Batches
 
 Item = tuple[str, int]
 
@@ -97,6 +97,26 @@ async def test_a_few_that_wait_beside_another_list_are_left_to_it() -> None:
     assert database.lists[2:] == [[("emil", 0)]]
     database.finish(0)
     assert await late == ("emil", 0)
+
+
+async def test_who_waited_for_a_list_that_is_done_is_not_forgotten_behind_another_that_stalls() -> None:
+    database = Database()
+    batches = batches_on(database)
+    first = batches.submit(("anna", 0))
+    await settle()
+    stalled = [batches.submit((person, 0)) for person in ("bert", "carl")]
+    await settle()
+    await asyncio.sleep(2 * STALLED_SECONDS)  # nothing waits, and nobody looks any more
+    second = batches.submit(("anna", 1))
+    database.finish(0)
+    await first
+    async with asyncio.timeout(10):
+        while len(database.lists) < 3:
+            await asyncio.sleep(STALLED_SECONDS / 10)
+    assert database.lists[2] == [("anna", 1)]
+    while database.gates:
+        database.finish()
+    await asyncio.gather(second, *stalled)
 
 
 async def test_how_long_each_list_took_is_told() -> None:
