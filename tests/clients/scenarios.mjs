@@ -47,6 +47,23 @@ const scenarios = {
     await balance();
     return { seen, result, thrown: thrown.name };
   },
+  async lost_commit() {
+    const wanted = { userId: "anna", amount: 5, reason: "research:run-7" };
+    const nobody = { baseUrl: "http://127.0.0.1:1", credentials: { serviceKey: secret, appId: "chat" } };
+    const unreachable = new credits.CreditsClient({ ...nobody, firstPauseMs: 20, deadlineMs: 200 });
+    let id;
+    const thrown = await error(() =>
+      client.withReservation(wanted, async (reserved) => unreachable.commit((id = reserved.reservationId))),
+    );
+    await client.commit(id);
+    return thrown.name;
+  },
+  async failing_put_back() {
+    const wanted = { userId: "anna", amount: 5, reason: "research:run-7" };
+    client.putBack = async () => { throw new TypeError("a defect"); };
+    const thrown = await error(() => client.withReservation(wanted, async () => { throw new RangeError("model"); }));
+    return thrown.name;
+  },
   async refused() {
     const poor = await error(() => use(1000));
     await use(1, { key: "message-7" });

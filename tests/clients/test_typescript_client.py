@@ -118,6 +118,19 @@ async def test_a_reservation_is_committed_or_put_back(service: Service) -> None:
 
 
 @needs_node
+async def test_an_unconfirmed_commit_in_the_work_is_not_followed_by_putting_back(service: Service) -> None:
+    (await service.grant("anna", 20)).ok()
+    assert await run("lost_commit", service.url) == "Unconfirmed"
+    assert await service.figures("anna") == (15, 20, 5)
+
+
+@needs_node
+async def test_a_put_back_that_fails_in_any_way_leaves_the_works_own_error(service: Service) -> None:
+    (await service.grant("anna", 20)).ok()
+    assert await run("failing_put_back", service.url) == "RangeError"
+
+
+@needs_node
 async def test_refusals_are_of_their_own_kind_and_have_their_facts(service: Service) -> None:
     (await service.grant("anna", 20)).ok()
     told = await run("refused", service.url)

@@ -34,8 +34,9 @@ export declare class CreditsClient {
     /** Call an operation of the OpenAPI document by its id. */
     call<Name extends keyof Operations>(name: Name, parts: Parts<Name>): Promise<Answered<Name>>;
     /**
-     * Set credits aside for `work`: committed when it resolves, put back when it rejects. A commit that cannot be confirmed
-     * rejects with `Unconfirmed`; the reservation stands until it expires, and `commit` may be repeated until then.
+     * Set credits aside for `work`: committed when it resolves, put back when it rejects. A commit that cannot be confirmed,
+     * here or in `work`, rejects with `Unconfirmed`; the reservation stands until it expires, and `commit` may be repeated
+     * until then.
      */
     withReservation<T>(reservation: ReserveBody, work: (reserved: ReserveAnswer) => Promise<T>): Promise<T>;
     /** Spend what was set aside. The reservation is the key: a second commit of it is the first. */

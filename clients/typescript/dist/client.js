@@ -1,5 +1,5 @@
 // A thin layer over fetch: keys, retries, time-outs, typed errors, and reservations that end.
-import { CreditsError, refusal, Unconfirmed } from "./errors.js";
+import { refusal, Unconfirmed } from "./errors.js";
 import { OPERATIONS } from "./schema.js";
 const RETRIED = new Set([408, 425, 429, 500, 502, 503, 504]);
 const PAUSE_MS_MAX = 5_000;
@@ -52,8 +52,9 @@ export class CreditsClient {
         }
     }
     /**
-     * Set credits aside for `work`: committed when it resolves, put back when it rejects. A commit that cannot be confirmed
-     * rejects with `Unconfirmed`; the reservation stands until it expires, and `commit` may be repeated until then.
+     * Set credits aside for `work`: committed when it resolves, put back when it rejects. A commit that cannot be confirmed,
+     * here or in `work`, rejects with `Unconfirmed`; the reservation stands until it expires, and `commit` may be repeated
+     * until then.
      */
     async withReservation(reservation, work) {
         const reserved = await this.call("internalReserve", { body: reservation });
@@ -62,14 +63,10 @@ export class CreditsClient {
             result = await work(reserved);
         }
         catch (error) {
-            try {
-                await this.putBack(reserved.reservationId);
-            }
-            catch (second) {
-                // The work's own error stays the one that is thrown: the credits go back when the reservation expires.
-                if (!(second instanceof CreditsError))
-                    throw second;
-            }
+            const isLostCommit = error instanceof Unconfirmed && error.key === commitKey(reserved.reservationId);
+            // The work's own error stays the one that is thrown: the credits go back when the reservation expires.
+            if (!isLostCommit)
+                await this.putBack(reserved.reservationId).catch(() => undefined);
             throw error;
         }
         await this.commit(reserved.reservationId);
@@ -77,7 +74,7 @@ export class CreditsClient {
     }
     /** Spend what was set aside. The reservation is the key: a second commit of it is the first. */
     async commit(reservationId) {
-        return this.call("internalCommit", { body: { reservationId }, key: `commit-${reservationId}` });
+        return this.call("internalCommit", { body: { reservationId }, key: commitKey(reservationId) });
     }
     /** Give back what was set aside. The reservation is the key. */
     async putBack(reservationId) {
@@ -114,6 +111,9 @@ export class CreditsClient {
         }
         return headers;
     }
+}
+function commitKey(reservationId) {
+    return `commit-${reservationId}`;
 }
 function filled(path, values = {}) {
     return path.replace(/\{(\w+)\}/g, (_, name) => {

@@ -1,6 +1,6 @@
 // A thin layer over fetch: keys, retries, time-outs, typed errors, and reservations that end.
 
-import { CreditsError, refusal, Unconfirmed } from "./errors.js";
+import { refusal, Unconfirmed } from "./errors.js";
 import { OPERATIONS, type Operations, type ReserveAnswer, type ReserveBody } from "./schema.js";
 
 /** How a client is made. Times are in milliseconds. */
@@ -77,8 +77,9 @@ export class CreditsClient {
   }
 
   /**
-   * Set credits aside for `work`: committed when it resolves, put back when it rejects. A commit that cannot be confirmed
-   * rejects with `Unconfirmed`; the reservation stands until it expires, and `commit` may be repeated until then.
+   * Set credits aside for `work`: committed when it resolves, put back when it rejects. A commit that cannot be confirmed,
+   * here or in `work`, rejects with `Unconfirmed`; the reservation stands until it expires, and `commit` may be repeated
+   * until then.
    */
   async withReservation<T>(reservation: ReserveBody, work: (reserved: ReserveAnswer) => Promise<T>): Promise<T> {
     const reserved = await this.call("internalReserve", { body: reservation });
@@ -86,12 +87,9 @@ export class CreditsClient {
     try {
       result = await work(reserved);
     } catch (error) {
-      try {
-        await this.putBack(reserved.reservationId);
-      } catch (second) {
-        // The work's own error stays the one that is thrown: the credits go back when the reservation expires.
-        if (!(second instanceof CreditsError)) throw second;
-      }
+      const isLostCommit = error instanceof Unconfirmed && error.key === commitKey(reserved.reservationId);
+      // The work's own error stays the one that is thrown: the credits go back when the reservation expires.
+      if (!isLostCommit) await this.putBack(reserved.reservationId).catch(() => undefined);
       throw error;
     }
     await this.commit(reserved.reservationId);
@@ -100,7 +98,7 @@ export class CreditsClient {
 
   /** Spend what was set aside. The reservation is the key: a second commit of it is the first. */
   async commit(reservationId: string): Promise<Answered<"internalCommit">> {
-    return this.call("internalCommit", { body: { reservationId }, key: `commit-${reservationId}` });
+    return this.call("internalCommit", { body: { reservationId }, key: commitKey(reservationId) });
   }
 
   /** Give back what was set aside. The reservation is the key. */
@@ -140,6 +138,10 @@ export class CreditsClient {
     }
     return headers;
   }
+}
+
+function commitKey(reservationId: string): string {
+  return `commit-${reservationId}`;
 }
 
 function filled(path: string, values: object = {}): string {
