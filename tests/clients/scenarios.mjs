@@ -80,6 +80,19 @@ const scenarios = {
     const own = new credits.CreditsClient({ baseUrl, credentials: { token: async () => secret }, ...times });
     return (await own.call("creditsBalance", {})).balance;
   },
+  async token_lost() {
+    const tokens = [secret];
+    const token = async () => {
+      if (tokens.length) return tokens.pop();
+      throw new RangeError("the auth service is down");
+    };
+    const own = new credits.CreditsClient({ baseUrl, credentials: { token }, ...times });
+    const body = { amount: 5, appId: "chat", description: "AI message" };
+    const thrown = await error(() => own.call("creditsUse", { body }));
+    tokens.push(...Array(1000).fill(secret));
+    const used = await own.call("creditsUse", { body, key: thrown.key });
+    return { name: thrown.name, cause: thrown.cause?.name, attempts: thrown.attempts, wasDoneBefore: used.newBalance === undefined };
+  },
   async ask() {
     const began = Date.now();
     const thrown = await use(1).then(() => null, (reason) => reason);

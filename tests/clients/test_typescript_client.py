@@ -143,6 +143,21 @@ async def test_a_person_calls_with_a_token(service: Service) -> None:
     assert await run("personal", service.url, service.auth.mint("anna")) == 20
 
 
+@needs_node
+async def test_a_token_that_fails_after_a_lost_answer_leaves_the_key_to_ask_again_with(
+    service: Service, link: Link
+) -> None:
+    (await service.grant("anna", 20)).ok()
+    link.spoil(Trouble.CUT)
+    token = service.auth.mint("anna")
+
+    told, _ = await asyncio.gather(
+        run("token_lost", f"http://127.0.0.1:{link.port}", token), mended_after_a_loss(link)
+    )
+    assert told == {"name": "Unconfirmed", "cause": "RangeError", "attempts": 2, "wasDoneBefore": True}
+    assert await service.figures("anna") == (15, 20, 5)
+
+
 BUSY = '{"statusCode":503,"message":"Too many requests are waiting","code":"overloaded"}'
 
 

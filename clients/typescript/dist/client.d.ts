@@ -2,7 +2,10 @@ import { type Operations, type ReserveAnswer, type ReserveBody } from "./schema.
 /** How a client is made. Times are in milliseconds. */
 export interface ClientOptions {
     baseUrl: string;
-    /** A service's key (back ends alone), or what gives a person's token for each attempt. */
+    /**
+     * A service's key (back ends alone), or what gives a person's token for each attempt. Where it throws, the call rejects
+     * with `Unconfirmed`, whose `cause` is what it threw.
+     */
     credentials: {
         serviceKey: string;
         appId: string;

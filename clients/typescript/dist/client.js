@@ -30,7 +30,11 @@ export class CreditsClient {
         let defects = 0;
         for (let count = 1;; count += 1) {
             const left = Math.max(50, Math.min(this.#options.timeoutMs, endsAt - Date.now()));
-            const result = await this.#send(url, method, body, key, left);
+            const headers = await this.#headers(key, left).catch((cause) => {
+                // An attempt before this one may have taken effect: its key is not lost.
+                throw new Unconfirmed(`${name}: no token`, key, count, { cause });
+            });
+            const result = await this.#send(url, { method, headers, ...(body === undefined ? {} : { body }) }, left);
             if (typeof result !== "string" && !RETRIED.has(result.status)) {
                 if (result.status >= 400 && result.status < 500)
                     throw refusal(result.status, result.json, result.requestId);
@@ -80,11 +84,9 @@ export class CreditsClient {
     async putBack(reservationId) {
         return this.call("internalRefundReservation", { body: { reservationId }, key: `put-back-${reservationId}` });
     }
-    async #send(url, method, body, key, timeoutMs) {
-        const headers = await this.#headers(key, timeoutMs);
+    async #send(url, request, timeoutMs) {
         try {
-            const init = { method, headers, redirect: "manual", signal: AbortSignal.timeout(timeoutMs) };
-            const response = await fetch(url, body === undefined ? init : { ...init, body });
+            const response = await fetch(url, { ...request, redirect: "manual", signal: AbortSignal.timeout(timeoutMs) });
             const text = await response.text();
             return {
                 status: response.status,

@@ -4,13 +4,13 @@ export declare class CreditsError extends Error {
 }
 /**
  * No answer told what became of a call, and the time to ask was over. `key` is its idempotency key: the same call with
- * it, later, takes effect once.
+ * it, later, takes effect once. Where no token was to be had, `cause` is what was thrown instead.
  */
 export declare class Unconfirmed extends CreditsError {
     readonly key: string | undefined;
     readonly attempts: number;
     name: string;
-    constructor(problem: string, key: string | undefined, attempts: number);
+    constructor(problem: string, key: string | undefined, attempts: number, options?: ErrorOptions);
 }
 /**
  * The service said no. Nothing was done, and the idempotency key stayed free. `code` is for programs and never changes,

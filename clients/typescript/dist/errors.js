@@ -5,14 +5,14 @@ export class CreditsError extends Error {
 }
 /**
  * No answer told what became of a call, and the time to ask was over. `key` is its idempotency key: the same call with
- * it, later, takes effect once.
+ * it, later, takes effect once. Where no token was to be had, `cause` is what was thrown instead.
  */
 export class Unconfirmed extends CreditsError {
     key;
     attempts;
     name = "Unconfirmed";
-    constructor(problem, key, attempts) {
-        super(`${problem} (attempts: ${attempts})`);
+    constructor(problem, key, attempts, options) {
+        super(`${problem} (attempts: ${attempts})`, options);
         this.key = key;
         this.attempts = attempts;
     }

@@ -6,7 +6,10 @@ import { OPERATIONS, type Operations, type ReserveAnswer, type ReserveBody } fro
 /** How a client is made. Times are in milliseconds. */
 export interface ClientOptions {
   baseUrl: string;
-  /** A service's key (back ends alone), or what gives a person's token for each attempt. */
+  /**
+   * A service's key (back ends alone), or what gives a person's token for each attempt. Where it throws, the call rejects
+   * with `Unconfirmed`, whose `cause` is what it threw.
+   */
   credentials: { serviceKey: string; appId: string } | { token: () => string | Promise<string> };
   /** For one answer (5,000). */
   timeoutMs?: number;
@@ -58,7 +61,11 @@ export class CreditsClient {
     let defects = 0;
     for (let count = 1; ; count += 1) {
       const left = Math.max(50, Math.min(this.#options.timeoutMs, endsAt - Date.now()));
-      const result = await this.#send(url, method, body, key, left);
+      const headers = await this.#headers(key, left).catch((cause: unknown) => {
+        // An attempt before this one may have taken effect: its key is not lost.
+        throw new Unconfirmed(`${name}: no token`, key, count, { cause });
+      });
+      const result = await this.#send(url, { method, headers, ...(body === undefined ? {} : { body }) }, left);
       if (typeof result !== "string" && !RETRIED.has(result.status)) {
         if (result.status >= 400 && result.status < 500) throw refusal(result.status, result.json, result.requestId);
         const isAnswer = result.status >= 200 && result.status < 300 && typeof result.json === "object" && result.json;
@@ -106,11 +113,9 @@ export class CreditsClient {
     return this.call("internalRefundReservation", { body: { reservationId }, key: `put-back-${reservationId}` });
   }
 
-  async #send(url: string, method: string, body: string | undefined, key: string | undefined, timeoutMs: number) {
-    const headers = await this.#headers(key, timeoutMs);
+  async #send(url: string, request: RequestInit, timeoutMs: number) {
     try {
-      const init: RequestInit = { method, headers, redirect: "manual", signal: AbortSignal.timeout(timeoutMs) };
-      const response = await fetch(url, body === undefined ? init : { ...init, body });
+      const response = await fetch(url, { ...request, redirect: "manual", signal: AbortSignal.timeout(timeoutMs) });
       const text = await response.text();
       return {
         status: response.status,

@@ -7,7 +7,7 @@ export class CreditsError extends Error {
 
 /**
  * No answer told what became of a call, and the time to ask was over. `key` is its idempotency key: the same call with
- * it, later, takes effect once.
+ * it, later, takes effect once. Where no token was to be had, `cause` is what was thrown instead.
  */
 export class Unconfirmed extends CreditsError {
   override name = "Unconfirmed";
@@ -16,8 +16,9 @@ export class Unconfirmed extends CreditsError {
     problem: string,
     readonly key: string | undefined,
     readonly attempts: number,
+    options?: ErrorOptions,
   ) {
-    super(`${problem} (attempts: ${attempts})`);
+    super(`${problem} (attempts: ${attempts})`, options);
   }
 }
 
