@@ -29,7 +29,7 @@ STATEMENT_TIMEOUT_SECONDS: Final = 30
 """A statement that runs longer is ended: nothing here needs more, and what hangs would hold locks."""
 
 LOCK_TIMEOUT_SECONDS: Final = 10
-"""How long a statement waits for a row that another transaction holds."""
+"""How long a statement waits for a row that another transaction holds, unless told otherwise."""
 
 IDLE_IN_TRANSACTION_SECONDS: Final = 60
 """A transaction whose owner went silent (stopped, cut off) is ended, and its locks go."""
@@ -86,7 +86,8 @@ SESSION_SETTINGS: Final = {
     "idle_in_transaction_session_timeout": f"{IDLE_IN_TRANSACTION_SECONDS}s",
     "timezone": "UTC",
 }
-"""What each transaction through a pooler begins with: the session is somebody else's before and after."""
+"""What each transaction through a pooler begins with, unless told otherwise: the session is somebody else's before and
+after."""
 
 
 def _silence() -> dict[str, int]:
@@ -117,20 +118,25 @@ def make_engine(
     *,
     pool_size: int = 8,
     statement_timeout_seconds: int = STATEMENT_TIMEOUT_SECONDS,
+    lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS,
     application_name: str = "mana-credits",
 ) -> Engine:
     """An engine on psycopg for a `postgresql://` URL.  A `statement_timeout_seconds` of 0 means none.
 
     Its connections raise BehindPooler, within SQLAlchemy's OperationalError, where they are not PostgreSQL's own.
     """
-    options = _session_options(statement_timeout_seconds)
+    options = _session_options(statement_timeout_seconds, lock_timeout_seconds)
     engine = _engine(database_url, pool_size, {"options": options, "application_name": application_name})
     event.listen(engine, "do_connect", _connect_directly)
     return engine
 
 
 def make_pooled_engine(
-    database_url: str, *, pool_size: int, application_name: str = "mana-credits"
+    database_url: str,
+    *,
+    pool_size: int,
+    lock_timeout_seconds: int = LOCK_TIMEOUT_SECONDS,
+    application_name: str = "mana-credits",
 ) -> Engine:
     """An engine whose transactions may each run on another session: for the URL of a pooler."""
     engine = _engine(
@@ -139,7 +145,8 @@ def make_pooled_engine(
         # A statement that one session has prepared is unknown to the next.
         {"application_name": application_name, "prepare_threshold": None},
     )
-    settings = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in SESSION_SETTINGS.items())
+    values = {**SESSION_SETTINGS, "lock_timeout": f"{lock_timeout_seconds}s"}
+    settings = "; ".join(f"SET LOCAL {name} = '{value}'" for name, value in values.items())
 
     def begin(connection: Connection) -> None:
         # Also where the statement to come reads through a cursor of the server's.

@@ -78,6 +78,10 @@ LOCK_SECONDS_MAX: Final = 1
 """How long a batch waits for balances that others hold: our own transactions hold them for milliseconds, and
 beyond it the people whose balances are free are served without those whose are not."""
 
+COLD_LOCK_SECONDS_MAX: Final = 2
+"""How long a statement of a cold request waits for what others hold: behind it everybody's cold requests wait for a
+thread.  Longer than a batch does, for its turn may come after that of all other threads."""
+
 TRIES_MAX: Final = 5
 """How often a transaction that lost a race (a deadlock, a serialization failure) is run."""
 
@@ -93,10 +97,12 @@ class Bridge:
         self._nudge = nudge
         # Tells our connections from those of another process, when one of them has to be ended.
         self.session_name = name = f"mana-web-{os.urandom(4).hex()}"
-        if settings.pooler_url is None:
-            self.engine = make_engine(settings.database_url, pool_size=THREADS, application_name=name)
-        else:
-            self.engine = make_pooled_engine(settings.pooler_url, pool_size=THREADS, application_name=name)
+        self.engine = (make_engine if settings.pooler_url is None else make_pooled_engine)(
+            settings.pooler_url or settings.database_url,
+            pool_size=THREADS,
+            application_name=name,
+            lock_timeout_seconds=COLD_LOCK_SECONDS_MAX,
+        )
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="domain")
         self._pool = make_async_pool(
             settings.database_url,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,7 +13,7 @@ import time_machine
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import OperationalError
 
-from domain.database import make_async_pool, make_engine
+from domain.database import make_async_pool, make_engine, make_pooled_engine
 
 NOTICED_WITHIN_SECONDS_MAX = 25
 
@@ -116,6 +117,16 @@ async def test_a_server_that_fell_silent_is_noticed_by_the_hot_paths(database_ur
     async with pool.connection() as connection:
         assert_silence_is_noticed(connection.fileno())
     await pool.close()
+
+
+@pytest.mark.parametrize("make", [make_engine, make_pooled_engine])
+def test_how_long_a_lock_is_waited_for_is_the_callers_to_say(
+    database_url: str, make: Callable[..., Engine]
+) -> None:
+    engine = make(database_url, pool_size=1, lock_timeout_seconds=3)
+    with engine.connect() as connection:
+        assert connection.execute(text("SHOW lock_timeout")).scalar_one() == "3s"
+    engine.dispose()
 
 
 SERVERS_SIDE = """

@@ -133,6 +133,18 @@ async def test_many_requests_for_a_locked_balance_fail_alone_and_soon(service: S
     (await service.use("anna", 1)).ok()
 
 
+async def test_cold_requests_for_a_locked_balance_leave_their_threads_soon(service: Service) -> None:
+    for user_id in ("anna", "bert"):
+        await service.grant(user_id, 10)
+    with locked(service, "anna"):
+        held_up = [asyncio.ensure_future(service.reserve("anna", 1)) for _ in range(bridge.THREADS)]
+        (await asyncio.wait_for(service.reserve("bert", 1), 8)).ok()
+        for reply in await asyncio.wait_for(asyncio.gather(*held_up), 8):
+            assert reply.status == 503, reply.brief
+            assert int(reply.headers["Retry-After"]) >= 1
+    assert await service.figures("anna") == (10, 10, 0)
+
+
 async def test_a_batch_with_a_locked_balance_in_it_does_the_rest(service: Service) -> None:
     for user_id in ("anna", "bert"):
         await service.grant(user_id, 10)
