@@ -27,6 +27,9 @@ after a crash under load here (about 1 s), and shorter than callers wait."""
 ASK_PAUSE_SECONDS: Final = 0.05
 """Between two tries to reach a database that is restarting."""
 
+ENDING_SECONDS_MAX: Final = 3.0
+"""How long one such question waits for the end of the server process that had the batch."""
+
 TRIES_MAX: Final = 3
 """How often a batch is sent: again after a deadlock, or after a lost answer when it was surely not done."""
 
@@ -49,6 +52,10 @@ class _AnswerLost(Exception):
     def __init__(self, backend: int) -> None:
         super().__init__(backend)
         self.backend = backend
+
+
+class _StillUnderWay(Exception):
+    """The server process that had a batch does not end, and may commit it."""
 
 
 class Deductions:
@@ -116,7 +123,9 @@ class Deductions:
             raise
         except psycopg.Error as error:
             if len(postings) == 1:
-                return [error]
+                return [
+                    Outage(type(error).__name__) if isinstance(error, psycopg.OperationalError) else error
+                ]
         log.warning("batch_split", size=len(postings))
         outcomes: list[Outcome | Exception] = []
         for posting in postings:
@@ -164,7 +173,7 @@ class Deductions:
             try:
                 async with borrowed(self._pool, timeout_seconds=ASK_SECONDS_MAX) as connection:
                     return await self._ask(connection, postings, backend)
-            except (psycopg.OperationalError, PoolTimeout):
+            except (psycopg.OperationalError, PoolTimeout, _StillUnderWay):
                 await asyncio.sleep(ASK_PAUSE_SECONDS)
         raise Outage("what became of the request is not known")
 
@@ -172,11 +181,13 @@ class Deductions:
         self, connection: AsyncConnection[Any], postings: Sequence[Posting], backend: int
     ) -> list[Outcome | Exception] | None:
         # A server process that has not noticed the break may still commit: end it before looking.
-        await connection.execute(
-            "SELECT pg_terminate_backend(pid, 3000) FROM pg_stat_activity"
+        cursor = await connection.execute(
+            "SELECT pg_terminate_backend(pid, %s) FROM pg_stat_activity"
             " WHERE pid = %s AND application_name = %s AND pid <> pg_backend_pid()",
-            (backend, self._application_name),
+            (int(ENDING_SECONDS_MAX * 1_000), backend, self._application_name),
         )
+        if (False,) in await cursor.fetchall():  # one that waits for the disk hears nothing meanwhile
+            raise _StillUnderWay
         done = await ledger.find_posted_async(
             connection, {posting.id: posting.user_id for posting in postings}
         )

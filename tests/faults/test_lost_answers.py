@@ -1,17 +1,22 @@
 """PostgreSQL's answer never arrives: what became of the request is asked, and told as if nothing had happened."""
 
 import asyncio
-from collections.abc import AsyncIterator
+import os
+import signal
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
+import pytest
 from sqlalchemy import make_url
 
+from devkit.postgres import Postgres
 from devkit.waiting import wait_until
 from domain.database import make_engine
 from tests.faults.rig.proxy import Link, Trouble
 from tests.support.books import Books
 from tests.support.ledger import post, take
 from tests.support.service import Service, serving_in_this_loop
+from web import deductions
 
 CONNECTIONS = 10
 """More than the front has for deductions: each has prepared its statement once there were as many uses."""
@@ -68,3 +73,27 @@ async def test_a_use_that_never_arrived_is_sent_again(database_url: str, redis_u
         assert (await under_way).ok()["newBalance"]["balance"] == 8
         query = "SELECT count(*) FROM credits.transactions WHERE description = 'once'"
         assert books.one(query) == 1
+
+
+async def test_a_use_is_not_sent_again_while_the_server_process_that_had_it_does_not_end(
+    own_postgres: Callable[[], Postgres], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deductions, "ASK_SECONDS_MAX", 3.0)
+    monkeypatch.setattr(deductions, "ENDING_SECONDS_MAX", 0.2)
+    server = await asyncio.to_thread(own_postgres)
+    books = Books(server.url())
+    async with service_behind_a_link(server.url(), redis_url) as (service, link):
+        (await service.grant("anna", 10)).ok()
+        ours = "SELECT pid FROM pg_stat_activity WHERE starts_with(application_name, 'mana-web-')"
+        processes = [pid for (pid,) in books.rows(ours)]
+        for pid in processes:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            link.reset()
+            lost = await service.use("anna", 2)
+            assert lost.status == 503, lost.brief
+            assert lost.json["code"] == "database_unavailable"
+        finally:
+            for pid in processes:
+                os.kill(pid, signal.SIGCONT)
+        assert (await service.use("anna", 3)).ok()["newBalance"]["balance"] == 7

@@ -3,10 +3,17 @@
 import asyncio
 from typing import Any
 
-from tests.support.service import Service
+import psycopg
+
+from tests.support.service import Service, serving_in_this_loop
 from tests.support.shapes import assert_transaction
 
 FULL = 999_999_999_999_999
+
+BREAKS_OFF = """
+    CREATE FUNCTION breaks_off() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'a deadlock' USING ERRCODE = 'deadlock_detected'; END $$"""
+"""As PostgreSQL does with one of two who wait for each other."""
 
 
 def item(user_id: str = "anna", amount: float = 1, **body: Any) -> dict[str, Any]:
@@ -135,3 +142,20 @@ def _fill(service: Service, user_id: str) -> None:
     service.books.rows(
         "INSERT INTO credits.balances (user_id, balance, total_spent) VALUES (%s, 10, %s)", user_id, FULL
     )
+
+
+async def test_an_item_that_the_database_breaks_off_again_and_again_is_an_outage_and_no_defect(
+    database_url: str, redis_url: str
+) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(BREAKS_OFF)
+        connection.execute(
+            "CREATE TRIGGER breaks_off BEFORE INSERT ON credits.transactions"
+            " FOR EACH ROW WHEN (NEW.user_id = 'anna' AND NEW.type = 'usage') EXECUTE FUNCTION breaks_off()"
+        )
+    async with serving_in_this_loop(database_url, redis_url) as service:
+        for user_id in ("anna", "bert"):
+            await service.grant(user_id, 10)
+        broken_off, done = await send(service, item("anna"), item("bert"))
+    assert (broken_off["statusCode"], broken_off["code"]) == (503, "database_unavailable")
+    assert done["statusCode"] == 200
