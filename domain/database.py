@@ -8,6 +8,7 @@ The front's cold paths need one for a transaction alone, and may go through a po
 from __future__ import annotations
 
 import select
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from decimal import Decimal
@@ -16,7 +17,7 @@ from typing import Any, Final
 import msgspec
 import psycopg
 from psycopg import AsyncConnection
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, event, make_url
 from sqlalchemy.engine import ExceptionContext
 from sqlalchemy.exc import DisconnectionError, OperationalError
@@ -35,6 +36,10 @@ IDLE_IN_TRANSACTION_SECONDS: Final = 60
 """A transaction whose owner went silent (stopped, cut off) is ended, and its locks go."""
 
 CONNECT_TIMEOUT_SECONDS: Final = 5
+
+ASK_AGAIN_SECONDS: Final = 0.5
+"""How often a pool is asked anew for a connection while there is none: so soon one is had once the database is back.
+Not more often, for each try that fails is three lines in the log."""
 
 POOLER_REFUSES: Final = "unsupported startup parameter"
 """What PgBouncer says of the time-outs that a direct connection begins with."""
@@ -281,12 +286,32 @@ async def _check_is_direct(connection: AsyncConnection[Any]) -> None:
 async def borrowed(
     pool: AsyncConnectionPool[AsyncConnection[Any]], *, timeout_seconds: float = CONNECT_TIMEOUT_SECONDS
 ) -> AsyncIterator[AsyncConnection[Any]]:
-    """A connection of such a pool.  The pool's own way also commits, which in autocommit mode is time for nothing."""
-    connection = await pool.getconn(timeout_seconds)
+    """A connection of such a pool.  The pool's own way also commits, which in autocommit mode is time for nothing.
+
+    Raises PoolTimeout.
+    """
+    try:
+        connection = await pool.getconn(min(ASK_AGAIN_SECONDS, timeout_seconds))
+    except PoolTimeout:
+        connection = await _asked_for_again(pool, timeout_seconds - ASK_AGAIN_SECONDS)
     try:
         yield connection
     finally:
         await pool.putconn(connection)
+
+
+async def _asked_for_again(
+    pool: AsyncConnectionPool[AsyncConnection[Any]], seconds: float
+) -> AsyncConnection[Any]:
+    """The pool connects when it is asked, and gives up when that fails: who waits on would wait in vain."""
+    deadline = time.monotonic() + seconds
+    while True:
+        left = deadline - time.monotonic()
+        try:
+            return await pool.getconn(min(ASK_AGAIN_SECONDS, left))
+        except PoolTimeout:
+            if left <= ASK_AGAIN_SECONDS:
+                raise
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 from collections.abc import Callable
@@ -10,10 +11,12 @@ from typing import Any
 
 import pytest
 import time_machine
-from sqlalchemy import Engine, text
+from psycopg_pool import PoolTimeout
+from sqlalchemy import Engine, make_url, text
 from sqlalchemy.exc import OperationalError
 
-from domain.database import make_async_pool, make_engine, make_pooled_engine
+from domain.database import borrowed, make_async_pool, make_engine, make_pooled_engine
+from tests.faults.rig.proxy import Link, Trouble
 
 NOTICED_WITHIN_SECONDS_MAX = 25
 
@@ -117,6 +120,40 @@ async def test_a_server_that_fell_silent_is_noticed_by_the_hot_paths(database_ur
     async with pool.connection() as connection:
         assert_silence_is_noticed(connection.fileno())
     await pool.close()
+
+
+async def test_who_waits_for_a_database_that_is_away_hears_as_soon_as_it_is_back(database_url: str) -> None:
+    url = make_url(database_url)
+    assert url.port is not None
+    link = Link("pool>postgres", [url.port])
+    await link.open()
+    link.spoil(Trouble.REFUSE)
+    through = url.set(port=link.port).render_as_string(hide_password=False)
+    async with make_async_pool(through, size=1) as pool:
+
+        async def has_given_up(tries: int) -> None:
+            async with asyncio.timeout(10):
+                while (stats := pool.get_stats())["pool_size"] > 0 or stats["connections_errors"] < tries:
+                    await asyncio.sleep(0.001)
+
+        async def ask() -> object:
+            async with borrowed(pool, timeout_seconds=15) as connection:
+                return await (await connection.execute("SELECT 1")).fetchone()
+
+        await has_given_up(2)
+        waiting = asyncio.ensure_future(ask())
+        await has_given_up(4)
+        assert not waiting.done()
+        link.heal()
+        assert await waiting == (1,)
+    await link.close()
+
+
+async def test_who_waits_for_a_database_that_stays_away_hears_of_it() -> None:
+    async with make_async_pool("postgresql://127.0.0.1:1/nowhere", size=1) as pool:
+        with pytest.raises(PoolTimeout):
+            async with borrowed(pool, timeout_seconds=1.2):
+                pass
 
 
 @pytest.mark.parametrize("make", [make_engine, make_pooled_engine])
