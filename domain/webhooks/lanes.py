@@ -19,7 +19,7 @@ from sqlalchemy import ColumnElement, Connection, Row, delete, literal_column, o
 
 from domain.tables import app_events, webhook_deliveries, webhook_endpoints, webhook_lanes
 from domain.webhooks.events import body_of
-from domain.webhooks.pausing import DISABLED_AFTER, RETRY_AFTER_MAX, is_given_up, next_attempt
+from domain.webhooks.pausing import DISABLED_AFTER, RETRY_AFTER_MAX, is_disabled, is_given_up, next_attempt
 from domain.webhooks.signing import signing_secrets
 from domain.webhooks.states import EndpointState, set_state
 
@@ -172,7 +172,7 @@ def record(
     failing_since, failures = lane.failing_since or now, lane.failures + 1
     # What happened while an earlier event failed is tried as long as that one was.
     tried_since = max(failing_since, sent.created_at)
-    may_send_more = _note_failure(connection, endpoint, attempt, now)
+    may_send_more = _note_failure(connection, endpoint, attempt, tried_since, now)
     if is_given_up(tried_since, now):
         _write_attempt(connection, sent, attempt, "failed", now)
         log.warning("webhook_given_up", delivery_id=str(sent.delivery_id), error=attempt.problem)
@@ -315,13 +315,18 @@ def _note_success(connection: Connection, endpoint: Row[Any], now: datetime) -> 
         hurry(connection, endpoint.id, now=now)
 
 
-def _note_failure(connection: Connection, endpoint: Row[Any], attempt: Attempt, now: datetime) -> bool:
-    """Remember since when it fails, and let it rest when it asks for that; whether it may be sent more now."""
+def _note_failure(
+    connection: Connection, endpoint: Row[Any], attempt: Attempt, tried_since: datetime, now: datetime
+) -> bool:
+    """Remember since when it fails, and let it rest when it asks for that; whether it may be sent more now.
+
+    `tried_since` is of what was attempted now.
+    """
     since = endpoint.failing_since
     reason = None
     if attempt.status == _GONE:
         reason = "answered 410: it is gone"
-    elif since is not None and now >= since + DISABLED_AFTER:
+    elif since is not None and is_disabled(since, tried_since, now):
         reason = f"took nothing for {DISABLED_AFTER.days} days: {attempt.problem}"
     if reason is not None:
         if set_state(

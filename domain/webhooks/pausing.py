@@ -32,10 +32,18 @@ RETRY_AFTER_MAX: Final = PAUSES[-1]
 DISABLED_AFTER: Final = timedelta(days=5)
 """An endpoint that took nothing for so long, while it was tried, is disabled: longer than anything is tried."""
 
+DISABLED_WITH: Final = timedelta(days=1)
+"""For so long what it refuses then has been tried.  It may have had nothing to take between, for weeks."""
+
 
 def is_given_up(tried_since: datetime, now: datetime) -> bool:
     """Whether a failure at `now` is the last one of what is tried since then."""
     return now >= tried_since + TRIED_FOR
+
+
+def is_disabled(failing_since: datetime, tried_since: datetime, now: datetime) -> bool:
+    """Whether an endpoint that takes nothing since then is disabled, for a failure at `now` of what is tried since."""
+    return now >= failing_since + DISABLED_AFTER and now >= tried_since + DISABLED_WITH
 
 
 def next_attempt(failures: int, tried_since: datetime, now: datetime) -> datetime:

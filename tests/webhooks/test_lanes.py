@@ -273,6 +273,23 @@ def test_an_endpoint_that_takes_nothing_for_long_is_disabled_with_the_reason(
     assert scalar(engine, f"SELECT count(*) FROM ops.webhook_deliveries WHERE endpoint_id = '{made.id}'") < 7
 
 
+def test_a_quiet_endpoint_is_not_disabled_for_what_it_refused_weeks_ago(
+    engine: Engine, post_office: Post
+) -> None:
+    made = listen(engine)
+    post_office.app.answers[made.url] = BROKEN
+    happen(engine, "anna")
+    post_office.deliver_until(NOW + timedelta(days=4), step=timedelta(hours=1))
+    assert states_of(engine) == {"failed": 1}
+    happen(engine, "ben", after=timedelta(days=20))
+    post_office.now = NOW + timedelta(days=20)
+    post_office.deliver_until(post_office.now + timedelta(hours=10), step=timedelta(hours=1))
+    assert endpoint_row(engine, made).state == "active"  # type: ignore[attr-defined]
+    post_office.deliver_until(post_office.now + timedelta(days=2), step=timedelta(hours=1))
+    assert endpoint_row(engine, made).state == "disabled"  # type: ignore[attr-defined]
+    assert states_of(engine) == {"failed": 1, "waiting": 1}
+
+
 def test_one_success_in_between_keeps_an_endpoint(engine: Engine, post_office: Post) -> None:
     made = listen(engine)
     for day in range(8):
