@@ -43,7 +43,6 @@ from domain.tables import (
     idempotent_answers,
     jobs,
     ledger_checks,
-    low_balances,
     operator_sessions,
     purchases,
     stripe_customers,
@@ -55,6 +54,7 @@ from domain.tables import (
     webhook_lanes,
 )
 from domain.tables import reservations as reservation_rows
+from domain.webhooks import low_balances
 
 PSEUDONYM_PREFIX: Final = "erased-"
 
@@ -122,6 +122,7 @@ def erase_as(connection: Connection, user_id: str, *, now: datetime) -> Erased:
     count += _erase_webhooks(connection, user_id)
     count += _erase_the_rest(connection, user_id, pseudonym)
     count += _erase_audit(connection, user_id, pseudonym)
+    count += low_balances.forget(connection, user_id)
     if count:
         connection.execute(erasures.insert().values(pseudonym=pseudonym, erased_at=now, row_count=count))
     return Erased(pseudonym=pseudonym if count else None, row_count=count)
@@ -296,7 +297,6 @@ def _erase_webhooks(connection: Connection, user_id: str) -> int:
         delete(webhook_lanes).where(webhook_lanes.c.user_id == user_id),
         delete(webhook_deliveries).where(webhook_deliveries.c.user_id == user_id),
         delete(app_events).where(app_events.c.user_id == user_id),
-        delete(low_balances).where(low_balances.c.user_id == user_id),
     )
     count = sum(_count(connection.execute(statement)) for statement in statements)
     return count + _count(connection.execute(_FORGET_GIVER, {"user_id": user_id}))

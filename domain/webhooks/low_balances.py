@@ -12,12 +12,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import Connection, Row, delete, text
+from sqlalchemy import Connection, Row, delete, func, select, text
 
 from domain.ids import lowest_id
 from domain.tables import low_balances
@@ -40,6 +41,9 @@ PAGES_PER_LOOK: Final = 128
 
 CROSSINGS_PER_LOOK_MAX: Final = 2_000
 """Crossings told in one transaction; what is more is found by the next look."""
+
+_ERASING_LOCK: Final = 0x6D616E61_04
+"""Advisory lock ("mana", 4), shared by those who erase people: nobody begins to watch somebody who is being erased."""
 
 _BEGIN_WATCHING: Final = text("""
     INSERT INTO ops.low_balances (user_id, endpoint_id, version, since)
@@ -86,7 +90,7 @@ _LOOK: Final = text("""
         FROM recent r JOIN ops.low_balances l ON l.user_id = r.user_id JOIN watched w ON w.id = l.endpoint_id
         WHERE r.version > l.version AND r.high >= w.threshold
     )
-    SELECT w.id AS endpoint_id, w.threshold, b.user_id, b.balance, b.version, l.version AS latched_version,
+    SELECT w.id AS endpoint_id, w.threshold, b.user_id,
            l.user_id IS NOT NULL OR EXISTS (
                SELECT FROM credits.transactions t
                WHERE t.user_id = b.user_id AND t.balance_after + t.held_after >= w.threshold) AS was_above
@@ -100,6 +104,14 @@ _LOOK: Final = text("""
       AND NOT EXISTS (SELECT FROM ops.erasures x WHERE x.pseudonym = b.user_id)
     ORDER BY b.user_id, w.id
     LIMIT :most
+""")
+
+# What is told is what is so until it is told: nobody changes the balance, tells of a later change before us, or erases
+# the person.  Nobody is waited for, so that no two wait for each other; whose balance is being changed at this moment
+# is left to the next look.
+_LOCK_BALANCES: Final = text("""
+    SELECT user_id, balance, version FROM credits.balances
+    WHERE user_id = ANY (:people) ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED
 """)
 
 _REARM: Final = text("""
@@ -117,6 +129,18 @@ _LATCH: Final = text("""
 """)
 
 
+@dataclass(frozen=True)
+class _Judged:
+    """A person's balance beside an endpoint's threshold."""
+
+    user_id: str
+    endpoint_id: UUID
+    threshold: Decimal
+    was_above: bool
+    balance: Decimal
+    version: int
+
+
 def begin_watching(
     connection: Connection, endpoint_id: UUID, threshold: Decimal | None, *, now: datetime
 ) -> None:
@@ -126,8 +150,15 @@ def begin_watching(
     """
     connection.execute(delete(low_balances).where(low_balances.c.endpoint_id == endpoint_id))
     if threshold is not None:
+        connection.execute(select(func.pg_advisory_xact_lock(_ERASING_LOCK)))
         parameters = {"endpoint": endpoint_id, "threshold": threshold, "now": now}
         connection.execute(_BEGIN_WATCHING, parameters)
+
+
+def forget(connection: Connection, user_id: str) -> int:
+    """Erase who was below; how many rows.  Until the transaction ends nobody begins to watch."""
+    connection.execute(select(func.pg_advisory_xact_lock_shared(_ERASING_LOCK)))
+    return connection.execute(delete(low_balances).where(low_balances.c.user_id == user_id)).rowcount
 
 
 def look(connection: Connection, now: datetime, *, pages: int = PAGES_PER_LOOK) -> int:
@@ -156,9 +187,11 @@ def look(connection: Connection, now: datetime, *, pages: int = PAGES_PER_LOOK) 
             "most": CROSSINGS_PER_LOOK_MAX,
         },
     ).all()
-    told = _judge(connection, found, now)
+    judged = _locked(connection, found)
+    told = _judge(connection, judged, now)
     if len(found) < CROSSINGS_PER_LOOK_MAX:
-        connection.execute(_NOTE, {"read_until": now, "next_page": first_page + pages})
+        read_until = now if len(judged) == len(found) else position.read_until
+        connection.execute(_NOTE, {"read_until": read_until, "next_page": first_page + pages})
     return told
 
 
@@ -175,10 +208,30 @@ def _position(connection: Connection, now: datetime) -> Row[Any] | None:
     return row
 
 
-def _judge(connection: Connection, found: Iterable[Row[Any]], now: datetime) -> int:
+def _locked(connection: Connection, found: Sequence[Row[Any]]) -> list[_Judged]:
+    """What was found of people whose balances nobody changes now, with these balances, which are locked."""
+    if not found:
+        return []
+    people = sorted({row.user_id for row in found})
+    accounts = {row.user_id: row for row in connection.execute(_LOCK_BALANCES, {"people": people})}
+    return [
+        _Judged(
+            user_id=row.user_id,
+            endpoint_id=row.endpoint_id,
+            threshold=row.threshold,
+            was_above=row.was_above,
+            balance=accounts[row.user_id].balance,
+            version=accounts[row.user_id].version,
+        )
+        for row in found
+        if row.user_id in accounts
+    ]
+
+
+def _judge(connection: Connection, judged: Iterable[_Judged], now: datetime) -> int:
     """Set and release the latches; tell of those who crossed."""
-    rows: dict[str, list[Row[Any]]] = defaultdict(list)
-    for row in found:
+    rows: dict[str, list[_Judged]] = defaultdict(list)
+    for row in judged:
         rows[_verdict(row)].append(row)
     if rows["armed"]:
         connection.execute(_REARM, _named(rows["armed"]))
@@ -194,11 +247,11 @@ def _judge(connection: Connection, found: Iterable[Row[Any]], now: datetime) -> 
     return len(events)
 
 
-def _verdict(row: Row[Any]) -> str:
+def _verdict(row: _Judged) -> str:
     if row.balance >= row.threshold:
         return "armed"
     return "crossed" if row.was_above else "low"
 
 
-def _named(rows: Sequence[Row[Any]]) -> dict[str, Any]:
+def _named(rows: Sequence[_Judged]) -> dict[str, Any]:
     return {"people": [row.user_id for row in rows], "endpoints": [row.endpoint_id for row in rows]}

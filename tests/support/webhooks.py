@@ -13,13 +13,14 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
+from devkit.waiting import wait_until
 from domain.database import transaction
 from domain.webhooks import EventType, ReservationExpired, endpoints, lanes, low_balances, signing, tell
 from domain.webhooks.endpoints import Wanted
 from domain.webhooks.lanes import Attempt, Sending
-from tests.support.ledger import NOW
+from tests.support.ledger import NOW, scalar
 
 EVERYTHING = list(EventType)
 
@@ -61,6 +62,13 @@ def right_signature(secret: str, event_id: str, timestamp: str, body: bytes) -> 
     key = base64.b64decode(secret.removeprefix("whsec_"))
     digest = hmac.new(key, b".".join([event_id.encode(), timestamp.encode(), body]), hashlib.sha256).digest()
     return "v1," + base64.b64encode(digest).decode()
+
+
+def commit_when_waited_for(engine: Engine, holder: Connection) -> None:
+    """Commit what `holder` did as soon as another session of the database waits for it."""
+    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
+    assert wait_until(lambda: scalar(engine, query) == 1, 10)
+    holder.commit()
 
 
 Answers = Callable[[Sending, datetime], Attempt]

@@ -10,16 +10,15 @@ from typing import Final
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
-from devkit.waiting import wait_until
 from domain.database import transaction
 from domain.errors import WebhookEndpointNotActive
 from domain.webhooks import ReservationExpired, endpoints, lanes, redelivering, tell
 from domain.webhooks.lanes import AT_ONCE_MAX, CLAIMED_FOR, IN_A_ROW_MAX, Attempt
 from domain.webhooks.pausing import DISABLED_AFTER, PAUSES, TRIED_FOR
 from tests.support.ledger import NOW, at_once, execute, scalar
-from tests.support.webhooks import App, Endpoint, Post, answering, listen, silent
+from tests.support.webhooks import App, Endpoint, Post, answering, commit_when_waited_for, listen, silent
 
 GONE, BUSY, BROKEN = answering(410), answering(429, retry_after_seconds=3_600), answering(500)
 
@@ -449,12 +448,6 @@ def test_what_is_told_while_a_lane_ends_begins_it_anew(engine: Engine, post_offi
         at_once(tell_late, lambda: commit_when_waited_for(engine, ending))
     assert post_office.deliver() == 1
     assert states_of(engine) == {"delivered": 2}
-
-
-def commit_when_waited_for(engine: Engine, holder: Connection) -> None:
-    query = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()"
-    assert wait_until(lambda: scalar(engine, query) == 1, 10)
-    holder.commit()
 
 
 def test_tellers_and_deliverers_at_once_lose_nothing_and_keep_the_order(

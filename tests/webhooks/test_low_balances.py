@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, event
 
-from domain import erasure, reservations
+from domain import erasure, ledger, reservations
 from domain.database import transaction
 from domain.ids import new_id
 from domain.webhooks import EventType, endpoints, low_balances
-from domain.webhooks.endpoints import Changes, ThresholdMissing
+from domain.webhooks.endpoints import Changes, ThresholdMissing, Wanted
 from domain.webhooks.low_balances import CROSSINGS_PER_LOOK_MAX, OVERLAP, PAGES_PER_LOOK, WINDOW_MAX
 from tests.domain.test_ledger_plans import FILL, counters, run_without_triggers
 from tests.support.ledger import NOW, at_once, execute, give, post, scalar, set_aside, take
-from tests.support.webhooks import Post, listen
+from tests.support.webhooks import Post, commit_when_waited_for, listen
 
 LOW = EventType.BALANCE_LOW
 
@@ -360,6 +362,103 @@ def test_whoever_was_erased_is_not_told_of_under_the_pseudonym(post_office: Post
     assert later(post_office) == 0
 
 
+def test_whose_balance_is_being_changed_is_judged_by_the_next_look(post_office: Post) -> None:
+    """It neither waits nor tells what is over: what the other tells would come before, and be older."""
+    post(post_office.engine, give("anna", 30), give("ben", 30))
+    listen(post_office.engine, LOW, threshold=20)
+    post_office.look(pages=0)
+    spend(post_office, "anna", 25)
+    spend(post_office, "ben", 25)
+    post_office.forward(seconds=5)
+    with transaction(post_office.engine) as buying:
+        ledger.post(buying, [give("anna", 500, id=new_id(post_office.now))], now=post_office.now)
+        assert post_office.look(pages=0) == 1
+    assert later(post_office) == 0
+    assert told(post_office) == [("ben", 5)]
+
+
+def test_who_was_left_to_the_next_look_is_told_of_however_late_it_comes(post_office: Post) -> None:
+    fund(post_office, "anna", 30)
+    listen(post_office.engine, LOW, threshold=20)
+    post_office.look(pages=0)
+    spend(post_office, "anna", 25)
+    for _ in range(4):
+        post_office.forward(seconds=9)
+        with transaction(post_office.engine) as asking:
+            [refused] = ledger.post(asking, [take("anna", 100, id=new_id(post_office.now))], now=NOW)
+            assert isinstance(refused, ledger.Insufficient)
+            assert post_office.look(pages=0) == 0
+    post_office.forward(seconds=9)
+    assert post_office.look(pages=0) == 1
+
+
+def test_what_is_told_is_what_is_so_when_it_is_told(post_office: Post) -> None:
+    """A purchase, and the erasure of somebody else, between the look's reading and its writing."""
+    people = ("anna", "ben", "carla")
+    post(post_office.engine, *[give(user_id, 30) for user_id in people])
+    listen(post_office.engine, LOW, threshold=20)
+    later(post_office)
+    for user_id in people:
+        spend(post_office, user_id, 25)
+
+    def others() -> None:
+        fund(post_office, "anna", 500)
+        spend(post_office, "ben", 3)
+        with transaction(post_office.engine) as connection:
+            erasure.erase(connection, "carla", now=post_office.now)
+
+    with after_reading(post_office.engine, others):
+        assert later(post_office) == 1
+    assert later(post_office) == 0
+    assert told(post_office) == [("ben", 2)]
+    for table in ("app_events", "webhook_deliveries", "low_balances"):
+        assert scalar(post_office.engine, f"SELECT count(*) FROM ops.{table} WHERE user_id = 'carla'") == 0
+
+
+@contextmanager
+def after_reading(engine: Engine, do: Callable[[], None]) -> Iterator[None]:
+    """Do something once, when the look has found who is low and has locked nobody."""
+    todo = [do]
+
+    def when_read(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if "WITH watched AS" in statement and todo:
+            todo.pop()()
+
+    event.listen(engine, "after_cursor_execute", when_read)
+    try:
+        yield
+    finally:
+        event.remove(engine, "after_cursor_execute", when_read)
+    assert not todo
+
+
+@pytest.mark.parametrize("erases_first", [True, False])
+def test_who_is_erased_while_an_endpoint_is_made_is_left_nowhere(
+    post_office: Post, *, erases_first: bool
+) -> None:
+    engine = post_office.engine
+    post(engine, give("anna", 5), give("ben", 5))
+
+    def make() -> None:
+        listen(engine, LOW, threshold=20)
+
+    def erase() -> None:
+        with transaction(engine) as connection:
+            erasure.erase(connection, "anna", now=NOW)
+
+    with engine.connect() as first:
+        if erases_first:
+            erasure.erase(first, "anna", now=NOW)
+        else:
+            wanted = Wanted(
+                app_id="chat", url="https://a.example/", events=[LOW], low_balance_threshold=Decimal(20)
+            )
+            endpoints.create(first, wanted, now=NOW)
+        at_once(make if erases_first else erase, lambda: commit_when_waited_for(engine, first))
+    assert scalar(engine, "SELECT count(*) FROM ops.low_balances WHERE user_id = 'anna'") == 0
+    assert scalar(engine, "SELECT count(*) FROM ops.low_balances WHERE user_id = 'ben'") == 1
+
+
 def test_where_nobody_watches_a_look_is_one_question(post_office: Post) -> None:
     fund(post_office, "anna", 30)
     assert later(post_office) == 0
@@ -374,6 +473,7 @@ def test_a_look_reads_what_is_new_and_not_the_books(engine: Engine) -> None:
         for _ in range(8):
             low_balances.look(connection, moment)
             connection.commit()
+        engine.dispose()  # what other sessions have counted is told when they end, or ten seconds later
         run_without_triggers(connection, *FILL)
         connection.exec_driver_sql("ANALYZE credits.transactions, credits.balances")
         connection.commit()
