@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Sequence
 from typing import Final, Generic, TypeVar
 
 from domain.telemetry.metrics import BATCH_SECONDS, BATCH_SIZES
@@ -29,6 +29,7 @@ class Batches(Generic[Item, Result]):
 
     `whose` names the person an item is about.  The items of one person are in one list at a time and keep their
     order, `share_max` of them at most: a crowd on one balance waits for itself, and nobody else waits for it.
+    `crowd_max` of them wait at most, and those beyond a share are not among the `waiting_max`, nor in anybody's way.
     """
 
     def __init__(
@@ -42,10 +43,14 @@ class Batches(Generic[Item, Result]):
         waiting_max: int,
         whose: Callable[[Item], Hashable] | None = None,
         share_max: int = 0,
+        crowd_max: int = 0,
     ) -> None:
         self._work = work
         self._whose = whose
         self._share_max = share_max
+        self._crowd_max = crowd_max
+        self._crowds: dict[Hashable, int] = {}  # how many items of a person wait
+        self._shares_waiting = 0  # items without those beyond their person's share
         self._under_way: set[Hashable] = set()
         self._batch_max = batch_max
         self._in_flight_max = in_flight_max
@@ -66,11 +71,21 @@ class Batches(Generic[Item, Result]):
 
     def submit(self, item: Item) -> asyncio.Future[Result]:
         """The future result of `item`.  Raises Overloaded; what `work` gave or raised comes by the future."""
-        if len(self._waiting) >= self._waiting_max:
-            raise Overloaded
+        person: Hashable = None
+        if self._whose is None:
+            if len(self._waiting) >= self._waiting_max:
+                raise Overloaded
+        else:
+            person = self._whose(item)
+            crowd = self._crowds.get(person, 0)
+            if self._shares_waiting >= self._waiting_max or crowd >= self._crowd_max:
+                raise Overloaded
+            self._crowds[person] = crowd + 1
+            if crowd < self._share_max:
+                self._shares_waiting += 1
         future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
         self._waiting.append((item, future))
-        if self._whose is not None and self._whose(item) in self._under_way:
+        if person in self._under_way:
             return future  # the list under way takes it along when it is done
         if self._is_another_batch_due():
             self._start()
@@ -117,15 +132,17 @@ class Batches(Generic[Item, Result]):
         try:
             # The task begins after the requests that the event loop read together with its first one.
             is_due = True
-            while is_due and (batch := self._next()):
+            while is_due:
+                batch, people = self._next()
+                if not batch:
+                    break
                 began = self._last_start = time.monotonic()
                 self._sizes.observe(len(batch))
-                people = set() if self._whose is None else {self._whose(item) for item, _ in batch}
-                self._under_way |= people
+                self._under_way.update(people)
                 try:
                     await self._answer(batch)
                 finally:
-                    self._under_way -= people
+                    self._under_way.difference_update(people)
                     self._seconds.observe(time.monotonic() - began)
                 # A few that wait beside another list are left to it: a short list costs nearly what a long one does.
                 is_due = len(self._in_flight) == 1 or len(self._waiting) >= self._worthwhile
@@ -136,11 +153,11 @@ class Batches(Generic[Item, Result]):
             if task is not None:
                 self._in_flight.discard(task)
 
-    def _next(self) -> list[tuple[Item, asyncio.Future[Result]]]:
-        """What goes into the next list, taken out of what waits."""
+    def _next(self) -> tuple[list[tuple[Item, asyncio.Future[Result]]], Iterable[Hashable]]:
+        """What goes into the next list, taken out of what waits, and whose it is."""
         waiting = self._waiting
         if self._whose is None:
-            return [waiting.popleft() for _ in range(min(len(waiting), self._batch_max))]
+            return [waiting.popleft() for _ in range(min(len(waiting), self._batch_max))], ()
         batch: list[tuple[Item, asyncio.Future[Result]]] = []
         passed_over: list[tuple[Item, asyncio.Future[Result]]] = []
         shares: dict[Hashable, int] = {}
@@ -151,10 +168,15 @@ class Batches(Generic[Item, Result]):
             if share < self._share_max and person not in self._under_way:
                 shares[person] = share + 1
                 batch.append(entry)
+                crowd = self._crowds[person] = self._crowds[person] - 1
+                if crowd < self._share_max:
+                    self._shares_waiting -= 1
+                    if not crowd:
+                        del self._crowds[person]
             else:
                 passed_over.append(entry)
         waiting.extendleft(reversed(passed_over))
-        return batch
+        return batch, shares
 
     async def _answer(self, batch: list[tuple[Item, asyncio.Future[Result]]]) -> None:
         try:

@@ -53,8 +53,13 @@ PERSONS_SHARE_MAX: Final = 32
 """Deductions of one person in a batch: as many as 32 callers can have under way, and answered within a few
 milliseconds, so that the callers of others hear soon."""
 
+PERSONS_WAITING_MAX: Final = 1_000
+"""Deductions of one person waiting: more than any app has connections for one person, and about a tenth of a second of
+work.  While somebody holds the balance for long, they are what waits in vain."""
+
 DEDUCTIONS_WAITING_MAX: Final = 4_000
-"""Deductions waiting: about a second of work.  Beyond it a caller hears 503 now instead of later."""
+"""Deductions waiting, without those beyond a person's share: about a second of work.  Beyond it a caller hears 503 now
+instead of later."""
 
 CALLERS_BATCHES_IN_FLIGHT_MAX: Final = 2
 """Lists that callers sent as such, at once; they share the connections of the other batches."""
@@ -123,6 +128,7 @@ class Bridge:
             worthwhile=DEDUCTIONS_WORTHWHILE,
             whose=lambda posting: posting.user_id,
             share_max=PERSONS_SHARE_MAX,
+            crowd_max=PERSONS_WAITING_MAX,
         )
         self.balances: Batches[str, Figures] = Batches(
             "balances",

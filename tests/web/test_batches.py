@@ -4,11 +4,12 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
-from web.batches import STALLED_SECONDS, Batches
+from web.batches import STALLED_SECONDS, Batches, Overloaded
 
 Item = tuple[str, int]
 
@@ -42,16 +43,17 @@ class Database:
         self.gates.pop(which).set()
 
 
-def batches_on(database: Database, *, share_max: int = 2, in_flight_max: int = 3) -> Batches[Item, Item]:
+def batches_on(database: Database, *, waiting_max: int = 1000, crowd_max: int = 1000) -> Batches[Item, Item]:
     return Batches(
         "test",
         database.work,
         batch_max=8,
-        in_flight_max=in_flight_max,
+        in_flight_max=3,
         worthwhile=2,
-        waiting_max=1000,
+        waiting_max=waiting_max,
         whose=lambda item: item[0],
-        share_max=share_max,
+        share_max=2,
+        crowd_max=crowd_max,
     )
 
 
@@ -77,6 +79,43 @@ async def test_a_crowd_on_one_balance_waits_for_itself_and_nobody_else_waits_for
         database.finish()
         await settle()
     assert [await future for future in crowd] == [("hot", number) for number in range(6)]
+
+
+async def test_a_crowd_is_overloaded_alone_and_all_is_as_before_when_it_is_gone() -> None:
+    database = Database()
+    batches = batches_on(database, waiting_max=5, crowd_max=20)
+    for _ in range(2):
+        crowd = [batches.submit(("hot", number)) for number in range(2)]
+        await settle()
+        crowd += [batches.submit(("hot", number)) for number in range(2, 22)]
+        with pytest.raises(Overloaded):
+            batches.submit(("hot", 22))
+        others = [batches.submit((person, 0)) for person in ("anna", "bert", "carl")]
+        await settle()
+        assert database.lists[-1] == [("anna", 0), ("bert", 0), ("carl", 0)]
+        while not all(future.done() for future in (*crowd, *others)):
+            database.finish()
+            await settle()
+        assert [future.result() for future in crowd] == [("hot", number) for number in range(22)]
+        assert batches.waiting == 0
+
+
+async def test_more_people_than_may_wait_are_overloaded_whoever_comes() -> None:
+    database = Database()
+    batches = batches_on(database, waiting_max=5)
+    futures = []
+    for number in range(3):  # as many lists as there may be
+        futures += [batches.submit((f"{side} {number}", 0)) for side in ("left", "right")]
+        await settle()
+    assert len(database.lists) == 3
+    futures += [batches.submit((person, 0)) for person in ("anna", "bert", "carl", "dora", "emil")]
+    for person in ("fred", "anna"):
+        with pytest.raises(Overloaded):
+            batches.submit((person, 1))
+    while database.gates:
+        database.finish()
+        await settle()
+    await asyncio.gather(*futures)
 
 
 async def test_a_few_that_wait_beside_another_list_are_left_to_it() -> None:

@@ -78,6 +78,20 @@ async def test_uses_beyond_the_queue_are_503_and_the_others_are_done(
         (await service.use("anna", 1)).ok()
 
 
+async def test_a_crowd_on_a_balance_that_is_held_makes_nobody_else_overloaded(
+    small_queues: None, database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bridge, "PERSONS_WAITING_MAX", 40)
+    monkeypatch.setattr(bridge, "DEDUCTIONS_WAITING_MAX", bridge.PERSONS_SHARE_MAX + 1)
+    async with serving_in_this_loop(database_url, redis_url) as service:
+        for user_id in ("anna", "bert"):
+            await service.grant(user_id, 1000)
+        async with crowd(service, 400, lambda: service.use("anna", 1)) as replies:
+            (await service.use("bert", 1)).ok()
+        done = assert_some_done_some_refused(replies)
+        assert await service.figures("anna") == (1000 - done, 1000, done)
+
+
 async def test_batches_beyond_the_queue_are_503_and_the_others_are_done(
     small_queues: None, database_url: str, redis_url: str
 ) -> None:
