@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
@@ -14,13 +15,13 @@ from typing import Final, TypeVar
 
 import psycopg
 from psycopg import errors as pg
-from psycopg_pool import PoolTimeout
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnection
 
 from domain import ledger
 from domain.database import (
+    CONNECT_TIMEOUT_SECONDS,
     borrowed,
     connections_in_use,
     connections_max,
@@ -130,7 +131,7 @@ class Bridge:
             share_max=PERSONS_SHARE_MAX,
             crowd_max=PERSONS_WAITING_MAX,
         )
-        self.balances: Batches[str, Figures] = Batches(
+        self.balances: Batches[str, Figures | None] = Batches(
             "balances",
             self._read_balances,
             batch_max=READS_PER_BATCH_MAX,
@@ -221,10 +222,25 @@ class Bridge:
         finally:
             self._lists_waiting -= 1
 
-    async def _read_balances(self, user_ids: Sequence[str]) -> Sequence[Figures]:
+    async def open_balance(self, user_id: str) -> Figures:
+        """The balance of somebody who had none when it was read, in a transaction of its own: it may have to wait.
+
+        Raises Outage and Overloaded.
+        """
+        opened = await self.run(lambda connection, now: ledger.open_balance(connection, user_id, now=now))
+        return Figures(opened.balance, opened.total_earned, opened.total_spent)
+
+    async def _read_balances(self, user_ids: Sequence[str]) -> Sequence[Figures | None]:
+        give_up_at = time.monotonic() + CONNECT_TIMEOUT_SECONDS
         try:
-            async with borrowed(self._pool) as connection:
-                found = await ledger.figures_of_async(connection, user_ids)
-        except (psycopg.OperationalError, PoolTimeout) as error:
+            while True:
+                async with borrowed(self._pool) as connection:
+                    try:
+                        found = await ledger.figures_of_async(connection, user_ids)
+                        return [found.get(user_id) for user_id in user_ids]
+                    except psycopg.OperationalError:
+                        # A restart of the database has ended all connections: the next one may be dead, too.
+                        if not connection.broken or time.monotonic() > give_up_at:
+                            raise
+        except psycopg.OperationalError as error:  # no connection is one, too
             raise Outage(type(error).__name__) from error
-        return [found[user_id] for user_id in user_ids]

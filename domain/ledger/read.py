@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final, LiteralString
@@ -50,10 +50,6 @@ _READ: Final = Prepared(
     "SELECT user_id, balance, total_earned, total_spent FROM credits.balances"
     " WHERE user_id = ANY (ARRAY(SELECT json_array_elements_text($1::json)))",
 )
-_OPEN_SQL: Final[LiteralString] = (
-    "INSERT INTO credits.balances (user_id) SELECT unnest(%s::text[]) AS user_id ORDER BY user_id"
-    " ON CONFLICT (user_id) DO NOTHING"
-)
 
 
 def balance_of(connection: Connection, user_id: str) -> Balance | None:
@@ -64,17 +60,14 @@ def balance_of(connection: Connection, user_id: str) -> Balance | None:
 
 def open_balance(connection: Connection, user_id: str, *, now: datetime) -> Balance:
     """The person's balance, which comes into being with zeros when there is none.  Safe to call at once."""
-    existing = balance_of(connection, user_id)
-    if existing is not None:
-        return existing
-    connection.execute(
-        insert(balances)
-        .values(user_id=user_id, created_at=now, updated_at=now)
-        .on_conflict_do_nothing(index_elements=[balances.c.user_id])
-    )
-    return Balance(
-        **connection.execute(select(*_BALANCE_COLUMNS).where(balances.c.user_id == user_id)).one()._asdict()
-    )
+    # More than once only for somebody who is being erased at this very moment.
+    while (balance := balance_of(connection, user_id)) is None:
+        connection.execute(
+            insert(balances)
+            .values(user_id=user_id, created_at=now, updated_at=now)
+            .on_conflict_do_nothing(index_elements=[balances.c.user_id])
+        )
+    return balance
 
 
 class Figures(msgspec.Struct, frozen=True):
@@ -85,22 +78,12 @@ class Figures(msgspec.Struct, frozen=True):
     total_spent: Decimal
 
 
-async def figures_of_async(connection: AsyncConnection[Any], user_ids: Sequence[str]) -> dict[str, Figures]:
-    """The balances of many people by user id; those never seen come into being with zeros.
+async def figures_of_async(connection: AsyncConnection[Any], user_ids: Iterable[str]) -> dict[str, Figures]:
+    """The balances of many people by user id, without those who have none.  It waits for nobody's lock.
 
     `connection` is in autocommit mode: the front's reads need no transaction.
     """
-    wanted = set(user_ids)
-    found = await _read(connection, wanted)
-    # More than once only for somebody who is being erased at this very moment.
-    while missing := [user_id for user_id in wanted if user_id not in found]:
-        await connection.execute(_OPEN_SQL, (missing,))
-        found |= await _read(connection, missing)
-    return found
-
-
-async def _read(connection: AsyncConnection[Any], user_ids: Iterable[str]) -> dict[str, Figures]:
-    rows = await _READ.ask(connection, (msgspec.json.encode(list(user_ids)),))
+    rows = await _READ.ask(connection, (msgspec.json.encode(list(set(user_ids))),))
     found: dict[str, Figures] = {}
     for row in range(rows.ntuples):
         user_id, *figures = [rows.get_value(row, column) or b"" for column in range(rows.nfields)]

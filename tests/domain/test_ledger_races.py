@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 import pytest
-from psycopg import AsyncConnection
 from sqlalchemy import Engine, text
 
 from domain import ledger, reservations, spending
@@ -45,25 +44,6 @@ def test_first_opens_at_once_make_one_balance_and_no_error(engine: Engine) -> No
 
     assert at_once(*[open_it] * CALLERS) == [0] * CALLERS
     assert scalar(engine, "SELECT count(*) FROM credits.balances") == 1
-
-
-async def test_first_reads_at_once_make_one_balance_each_and_no_error(
-    engine: Engine, database_url: str
-) -> None:
-    users = [f"user-{number}" for number in range(20)]
-
-    async def read(pool_connection: AsyncConnection[object], order: list[str]) -> set[str]:
-        return set(await ledger.figures_of_async(pool_connection, order))
-
-    async with make_async_pool(database_url, size=CALLERS) as pool:
-
-        async def one(caller: int) -> set[str]:
-            async with pool.connection() as connection:
-                return await read(connection, users if caller % 2 else users[::-1])
-
-        found = await asyncio.gather(*[one(caller) for caller in range(CALLERS)])
-    assert found == [set(users)] * CALLERS
-    assert scalar(engine, "SELECT count(*) FROM credits.balances") == len(users)
 
 
 def test_equal_grants_at_once_to_a_new_person_give_once_and_answer_alike(engine: Engine) -> None:

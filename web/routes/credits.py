@@ -43,7 +43,8 @@ def cursor_of(request: web.Request) -> int | None:
 @routes.add("GET", "/balance", answer=BalanceAnswer)
 async def balance(call: Call) -> BalanceAnswer:
     """The caller's balance; it comes into being with zeros."""
-    return BalanceAnswer.of(await call.services.bridge.balances.submit(call.caller.user_id))
+    bridge, user_id = call.services.bridge, call.caller.user_id
+    return BalanceAnswer.of(await bridge.balances.submit(user_id) or await bridge.open_balance(user_id))
 
 
 @routes.add(

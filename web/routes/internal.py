@@ -63,9 +63,9 @@ routes = Routes("/api/v1/internal", Access.SERVICE, "Internal")
 @routes.add("GET", "/credits/balance/{userId}", answer=CountedBalanceAnswer)
 async def balance(call: Call) -> CountedBalanceAnswer:
     """A person's balance, and how many entries they have."""
-    user_id = path_text(call.request, "userId")
-    found = BalanceAnswer.of(await call.services.bridge.balances.submit(user_id))
-    count = await call.services.bridge.run(lambda connection, _now: ledger.count_entries(connection, user_id))
+    bridge, user_id = call.services.bridge, path_text(call.request, "userId")
+    found = BalanceAnswer.of(await bridge.balances.submit(user_id) or await bridge.open_balance(user_id))
+    count = await bridge.run(lambda connection, _now: ledger.count_entries(connection, user_id))
     return CountedBalanceAnswer(
         balance=found.balance,
         total_earned=found.total_earned,

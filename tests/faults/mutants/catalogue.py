@@ -66,9 +66,9 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         "balances are read from a memory of the process",
         "web/bridge.py",
-        "return [found[user_id] for user_id in user_ids]",
+        "return [found.get(user_id) for user_id in user_ids]",
         'self._seen = {**found, **getattr(self, "_seen", {})}\n'
-        "        return [self._seen[user_id] for user_id in user_ids]",
+        "                        return [self._seen.get(user_id) for user_id in user_ids]",
         RIG,
     ),
     Mutant(
