@@ -124,7 +124,7 @@ def columns_with(engine: Engine, words: tuple[str, ...]) -> tuple[set[str], set[
         columns = connection.execute(
             text("""
                 SELECT table_schema, table_name, column_name FROM information_schema.columns
-                WHERE table_schema NOT IN ('pg_catalog', 'information_schema')
+                WHERE table_schema NOT IN ('pg_catalog', 'information_schema', 'testing')
                   AND data_type NOT IN ('uuid', 'numeric', 'integer', 'bigint', 'smallint', 'boolean', 'date',
                                         'interval', 'double precision', 'timestamp with time zone', 'USER-DEFINED')
             """)
