@@ -23,6 +23,7 @@ from domain.isolating import in_parts
 from domain.jobs.failing import describe
 from domain.ledger import CountsAs, Entry, EntryType, Posted, Posting
 from domain.tables import reservations
+from domain.webhooks import low_balances
 
 LIFETIME_DEFAULT: Final = timedelta(hours=24)
 """How long credits are held unless the caller says otherwise (contract, section 8)."""
@@ -200,6 +201,7 @@ def _release(
         balances.append(posted.balance)
     if is_expired:
         webhooks.tell(connection, [_event(row) for row in rows], now=now)
+    low_balances.let_go(connection, [(row.user_id, left) for row, left in zip(rows, balances, strict=True)])
     return balances
 
 

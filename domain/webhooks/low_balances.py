@@ -5,7 +5,8 @@ balances whose entries or reservations are new, and beside them at a part of all
 first look missed: a row of another team's script, a transaction that took long, a clock that is wrong.
 
 `ops.low_balances` holds who was below when last looked at (the latch): whoever is below and is not in it has crossed
-the threshold, once; whoever is in it and has enough again is taken out.
+the threshold, once; whoever is in it and has enough again is taken out: by the next look, or by what puts back credits
+that were set aside, which leaves nothing to be found.
 """
 
 from __future__ import annotations
@@ -114,6 +115,12 @@ _LOCK_BALANCES: Final = text("""
     WHERE user_id = ANY (:people) ORDER BY user_id FOR NO KEY UPDATE SKIP LOCKED
 """)
 
+_LET_GO: Final = text("""
+    DELETE FROM ops.low_balances l
+    USING ops.webhook_endpoints w, unnest(CAST(:people AS text[]), CAST(:balances AS numeric[])) AS r(user_id, balance)
+    WHERE l.user_id = r.user_id AND w.id = l.endpoint_id AND r.balance >= w.low_balance_threshold
+""")
+
 _REARM: Final = text("""
     DELETE FROM ops.low_balances l
     USING unnest(CAST(:people AS text[]), CAST(:endpoints AS uuid[])) AS r(user_id, endpoint_id)
@@ -153,6 +160,15 @@ def begin_watching(
         connection.execute(select(func.pg_advisory_xact_lock(_ERASING_LOCK)))
         parameters = {"endpoint": endpoint_id, "threshold": threshold, "now": now}
         connection.execute(_BEGIN_WATCHING, parameters)
+
+
+def let_go(connection: Connection, balances: Sequence[tuple[str, Decimal]]) -> None:
+    """Release the latches of people who have enough again because something set aside was put back.
+
+    That makes no entry and no row, so a look would not find it.  Call it while the balances are locked.
+    """
+    people, amounts = [user_id for user_id, _ in balances], [balance for _, balance in balances]
+    connection.execute(_LET_GO, {"people": people, "balances": amounts})
 
 
 def forget(connection: Connection, user_id: str) -> int:

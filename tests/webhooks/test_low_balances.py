@@ -15,6 +15,7 @@ from sqlalchemy import Engine, event
 from domain import erasure, ledger, reservations
 from domain.database import transaction
 from domain.ids import new_id
+from domain.reservations import Released
 from domain.webhooks import EventType, endpoints, low_balances
 from domain.webhooks.endpoints import Changes, ThresholdMissing, Wanted
 from domain.webhooks.low_balances import CROSSINGS_PER_LOOK_MAX, OVERLAP, PAGES_PER_LOOK, WINDOW_MAX
@@ -168,6 +169,43 @@ def test_spending_what_was_set_aside_is_no_second_crossing(post_office: Post, pa
     post_office.forward(seconds=5)
     assert post_office.look(pages=pages) == 1
     assert told(post_office) == [("anna", 10), ("anna", 10)]
+
+
+@pytest.mark.parametrize("expires", [True, False])
+def test_who_has_enough_because_credits_were_put_back_falls_again_where_there_are_many_people(
+    post_office: Post, *, expires: bool
+) -> None:
+    """Without the look at all balances in turn: what is put back makes no entry."""
+    fund(post_office, "anna", 50)
+    listen(post_office.engine, LOW, threshold=20)
+    post_office.look(pages=0)
+    for _ in range(3):
+        held = reserve(post_office, 40)
+        post_office.forward(seconds=5)
+        assert post_office.look(pages=0) == 1
+        if expires:
+            post_office.forward(hours=25)
+            with transaction(post_office.engine) as connection:
+                reservations.release_expired(connection, Released(), now=post_office.now)
+        else:
+            put_back(post_office, held)
+        post_office.forward(minutes=1)
+        assert post_office.look(pages=0) == 0
+
+
+def test_who_has_less_than_the_threshold_after_credits_were_put_back_falls_no_second_time(
+    post_office: Post,
+) -> None:
+    fund(post_office, "anna", 50)
+    listen(post_office.engine, LOW, threshold=20)
+    reserve(post_office, 40)
+    held = reserve(post_office, 9)
+    post_office.forward(seconds=5)
+    assert post_office.look(pages=0) == 1
+    put_back(post_office, held)
+    reserve(post_office, 9)
+    post_office.forward(seconds=5)
+    assert post_office.look(pages=0) == 0
 
 
 def test_each_endpoint_has_its_own_threshold_and_its_own_latch(post_office: Post) -> None:
