@@ -99,7 +99,7 @@ def try_webhook(endpoint_id: UUID, reason: str = Reason, yes: bool = Yes, dry_ru
 
 
 def pause_webhook(endpoint_id: UUID, reason: str = Reason, yes: bool = Yes, dry_run: bool = DryRun) -> None:
-    """Send an endpoint nothing until it is enabled; what happens meanwhile waits."""
+    """Send an endpoint nothing until it is enabled; what happens meanwhile it is not told of."""
     shell().act(PauseWebhook(endpoint_id=endpoint_id), reason=reason, yes=yes, dry_run=dry_run)
 
 
