@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from sqlalchemy import Connection, delete, select, text
+from sqlalchemy import Connection, delete, text
 
 from domain.ids import lowest_id
 from domain.tables import app_events, webhook_deliveries
@@ -15,6 +15,15 @@ KEPT: Final = timedelta(days=30)
 
 PRUNED_PER_CALL_MAX: Final = 5_000
 """Rows of a table that one transaction deletes: well under a second."""
+
+# What is on its way, because an operator sends it again, goes when it has arrived or is given up.
+_OLD: Final = text("""
+    SELECT e.id FROM ops.app_events e
+    WHERE e.id < :before AND NOT EXISTS (
+        SELECT FROM ops.webhook_deliveries d JOIN ops.webhook_endpoints w ON w.id = d.endpoint_id
+        WHERE d.event_id = e.id AND d.state = 'waiting' AND w.state = 'active')
+    ORDER BY e.id LIMIT :most
+""")
 
 # Whoever tells waits for the lanes, and begins those anew that end here.
 _LOCK_LANES: Final = text("""
@@ -51,8 +60,8 @@ def prune(connection: Connection, *, now: datetime) -> int:
 
 
 def _prune_old(connection: Connection, now: datetime) -> int:
-    old = select(app_events.c.id).where(app_events.c.id < lowest_id(now - KEPT)).order_by(app_events.c.id)
-    ids = connection.execute(old.limit(PRUNED_PER_CALL_MAX)).scalars().all()
+    old = {"before": lowest_id(now - KEPT), "most": PRUNED_PER_CALL_MAX}
+    ids = connection.execute(_OLD, old).scalars().all()
     if ids:
         # What still waits after so long is for an endpoint that nobody enabled.
         people = connection.execute(_LOCK_LANES, {"events": list(ids)}).scalars().all()
