@@ -149,8 +149,15 @@ class Deliverer:
             self._wake.set()
 
     async def _attempt(self, sent: Sending) -> Attempt:
-        now = self._clock()
-        attempt = await self._door.post(sent, now=now)
+        now, began = self._clock(), time.monotonic()
+        try:
+            attempt = await self._door.post(sent, now=now)
+        except Exception as error:  # noqa: BLE001 - not recorded, it would be sent again without end
+            # Its message may have parts of the answer: the class alone is told.
+            defect = type(error).__name__
+            log.error("webhook_defect", delivery_id=str(sent.delivery_id), error=defect)  # noqa: TRY400
+            seconds = round(time.monotonic() - began, 3)
+            attempt = Attempt(at=now, seconds=seconds, error=f"no answer: {defect}")
         outcome = _outcome(attempt)
         WEBHOOK_SECONDS.labels(outcome).observe(attempt.seconds)
         if attempt.is_success:

@@ -202,7 +202,7 @@ def seconds_of(retry_after: str | None, now: datetime) -> int | None:
         return int(retry_after[:9])
     try:
         at = parsedate_to_datetime(retry_after)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     at = at.replace(tzinfo=UTC) if at.tzinfo is None else at
     return max(int((at - now).total_seconds()), 0) or None

@@ -22,7 +22,7 @@ from devkit.postgres import Postgres
 from domain.database import transaction
 from domain.webhooks import ReservationExpired, tell
 from domain.webhooks.addresses import AddressRules
-from domain.webhooks.lanes import AT_ONCE_MAX, CLAIMED_FOR
+from domain.webhooks.lanes import AT_ONCE_MAX, CLAIMED_FOR, Attempt, Sending
 from tests.support.crew import Crew, eventually
 from tests.support.endpoints import LocalApp, local_app
 from tests.support.jobs import engine_on
@@ -67,8 +67,8 @@ def plain_engine(database_url: str) -> Iterator[Engine]:
 
 
 @contextmanager
-def delivering(engine: Engine) -> Iterator[Deliverer]:
-    deliverer = Deliverer(engine, WebhookDoor(LOCAL), utc_now)
+def delivering(engine: Engine, door: WebhookDoor | None = None) -> Iterator[Deliverer]:
+    deliverer = Deliverer(engine, door or WebhookDoor(LOCAL), utc_now)
     deliverer.start()
     yield deliverer
     deliverer.stop()
@@ -91,6 +91,25 @@ def test_an_event_arrives_within_moments_signed(plain_engine: Engine) -> None:
     )
     assert headers["webhook-signature"] == expected
     print(f"delivered {took:.2f} s after the commit")
+
+
+class BrokenDoor(WebhookDoor):
+    """Has a defect."""
+
+    async def post(self, sent: Sending, *, now: datetime) -> Attempt:
+        raise LookupError(f"{sent.event_id} at {now}")
+
+
+def test_a_defect_of_the_door_is_an_attempt_that_failed_and_pauses_follow(plain_engine: Engine) -> None:
+    listen(plain_engine)
+    happen(plain_engine, ["anna"])
+    with delivering(plain_engine, BrokenDoor(LOCAL)):
+        eventually(lambda: scalar(plain_engine, ATTEMPTS) >= 1, "recorded", 10)
+    assert scalar(plain_engine, "SELECT last_error FROM ops.webhook_deliveries") == "no answer: LookupError"
+    assert scalar(plain_engine, "SELECT failures FROM ops.webhook_lanes WHERE claim IS NULL") >= 1
+
+
+ATTEMPTS = "SELECT attempts FROM ops.webhook_deliveries"
 
 
 def test_a_thousand_events_for_a_slow_endpoint_delay_no_other(plain_engine: Engine) -> None:

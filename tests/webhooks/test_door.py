@@ -328,6 +328,8 @@ def self_signed(tmp_path: Path, host: str) -> ssl.SSLContext:
         ("1.5", None),
         ("²", None),
         ("Sun, 99 Nov 2026 15:30:32 GMT", None),
+        ("Fri, 31 Dec 9999999999999999999 23:59:59 GMT", None),
+        ("Fri, 31 Dec 2026 23:59:59 +99999999999999999999", None),
     ],
 )
 def test_retry_after_is_read_in_both_of_its_forms(said: str | None, seconds: int | None) -> None:
@@ -337,5 +339,7 @@ def test_retry_after_is_read_in_both_of_its_forms(said: str | None, seconds: int
 def test_retry_after_comes_with_the_attempt(app: LocalApp) -> None:
     app.status, app.headers = 429, {"Retry-After": "77"}
     assert post(app.url).retry_after_seconds == 77
-    app.status = 200
+    app.headers = {"Retry-After": "Fri, 31 Dec 9999999999999999999 23:59:59 GMT"}
+    assert (post(app.url).status, post(app.url).retry_after_seconds) == (429, None)
+    app.status, app.headers = 200, {"Retry-After": "77"}
     assert post(app.url).retry_after_seconds is None
