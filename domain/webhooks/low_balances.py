@@ -40,8 +40,9 @@ looked at for longer is left to the look at all balances in turn."""
 PAGES_PER_LOOK: Final = 128
 """Pages of balances of 8 KiB, some five thousand people: a few milliseconds; a million people in 16 minutes."""
 
-CROSSINGS_PER_LOOK_MAX: Final = 2_000
-"""Crossings told in one transaction; what is more is found by the next look."""
+CROSSINGS_PER_LOOK_MAX: Final = 500
+"""Crossings told in one transaction, which locks the balances for a fraction of a second; what is more is found by the
+next look."""
 
 _ERASING_LOCK: Final = 0x6D616E61_04
 """Advisory lock ("mana", 4), shared by those who erase people: nobody begins to watch somebody who is being erased."""
