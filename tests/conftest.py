@@ -18,6 +18,7 @@ from devkit.valkey import Valkey
 from tests import servers
 from tests.support import forking
 from tests.support.clean_database import CleanDatabase
+from tests.support.dealing import deal
 from tests.support.loans import Loans
 
 
@@ -34,6 +35,13 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_unconfigure() -> None:
     """End what this process forks from."""
     forking.close()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Long tests first, in each of the parallel processes."""
+    processes = getattr(config, "workerinput", {}).get("workercount", 1)
+    if processes > 1:
+        items[:] = deal(items, processes, Path(__file__).parent)
 
 
 @pytest.fixture(scope="session")
