@@ -252,6 +252,19 @@ async def test_all_attempts_of_a_call_have_one_key_and_other_calls_have_others()
     assert len(set(keys[:3])) == 1
 
 
+@pytest.mark.parametrize("status", [401, 403])
+async def test_who_is_not_let_in_after_a_lost_answer_may_have_paid(status: int) -> None:
+    async with saying((502, "", {}), (status, "{}", {})) as server, client_of(server.url) as client:
+        with pytest.raises(Unconfirmed, match=str(status)) as thrown:
+            await client.use("anna", 1, "AI message")
+        assert thrown.value.may_have_taken_effect
+        assert thrown.value.key == json.loads(server.heard[0])["idempotencyKey"]
+        assert len(server.heard) == 2
+    async with saying((429, "", {}), (status, "{}", {})) as server, client_of(server.url) as client:
+        with pytest.raises(Refused):
+            await client.use("anna", 1, "AI message")
+
+
 async def test_a_defect_is_tried_once_more() -> None:
     async with saying((500, "{}", {})) as server, client_of(server.url) as client:
         with pytest.raises(Unconfirmed):

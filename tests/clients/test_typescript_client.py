@@ -183,6 +183,16 @@ async def test_what_confirms_nothing_is_unconfirmed(answer: tuple[int, str, dict
 
 
 @needs_node
+@pytest.mark.parametrize("status", [401, 403])
+async def test_who_is_not_let_in_after_a_lost_answer_may_have_paid(status: int) -> None:
+    async with saying((502, "", {}), (status, "{}", {})) as server:
+        told = await run("ask", server.url)
+        assert (told["name"], told["attempts"]) == ("Unconfirmed", 2)
+    async with saying((status, "{}", {})) as server:
+        assert (await run("ask", server.url))["name"] not in ("Unconfirmed", None)
+
+
+@needs_node
 async def test_no_error_shows_the_service_key() -> None:
     told = await run("ask", f"http://127.0.0.1:{ports.choose()}", deadline_ms=300)
     assert told["name"] == "Unconfirmed"

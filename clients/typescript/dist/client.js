@@ -2,6 +2,8 @@
 import { refusal, Unconfirmed } from "./errors.js";
 import { OPERATIONS } from "./schema.js";
 const RETRIED = new Set([408, 425, 429, 500, 502, 503, 504]);
+/** Answers about who asks: they say nothing of what an attempt before did, whose answer was lost. */
+const NOT_LET_IN = new Set([401, 403]);
 const PAUSE_MS_MAX = 5_000;
 /** Calls the credit service. Every call rejects with `Refused` or `Unconfirmed`. */
 export class CreditsClient {
@@ -36,6 +38,9 @@ export class CreditsClient {
             });
             const result = await this.#send(url, { method, headers, ...(body === undefined ? {} : { body }) }, left);
             if (typeof result !== "string" && !RETRIED.has(result.status)) {
+                if (count > 1 && NOT_LET_IN.has(result.status)) {
+                    throw new Unconfirmed(`${name}: the service answered ${result.status}`, key, count);
+                }
                 if (result.status >= 400 && result.status < 500)
                     throw refusal(result.status, result.json, result.requestId);
                 const isAnswer = result.status >= 200 && result.status < 300 && typeof result.json === "object" && result.json;

@@ -28,6 +28,9 @@ RETRIED: Final = frozenset({408, 425, 429, 500, 502, 503, 504})
 NOT_BEGUN: Final = frozenset({408, 425, 429})
 """Those of them that say that nothing was done."""
 
+NOT_LET_IN: Final = frozenset({401, 403})
+"""Answers about who asks: they say nothing of what an attempt before did, whose answer was lost."""
+
 PAUSE_SECONDS_MAX: Final = 5.0
 """Where doubling ends: a service that restarts is back sooner."""
 
@@ -94,20 +97,21 @@ def attempts(request: Request[T], patience: Patience) -> Generator[Step, Result,
         count += 1
         left = ends_at - time.monotonic()
         result = yield Send(max(0.05, min(patience.timeout_seconds, left)))
-        if isinstance(result, Received) and result.status not in RETRIED:
+        is_stranger = isinstance(result, Received) and result.status in NOT_LET_IN and may_have_taken_effect
+        if isinstance(result, Received) and result.status not in RETRIED and not is_stranger:
             return _read(request, result, count)
         problem, wait_seconds = _look_at(result)
-        may_have_taken_effect |= _may_have_begun(result)
+        may_have_taken_effect |= request.method != "GET" and _may_have_begun(result)
         defects += isinstance(result, Received) and result.status == 500
         backoff = min(PAUSE_SECONDS_MAX, patience.first_pause_seconds * 2.0 ** min(count - 1, 20))
         # Between half of it and all of it: callers who failed together do not come back together.
         pause = max(wait_seconds, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - no secret  # nosec B311
-        if defects > 1 or time.monotonic() + pause >= ends_at:
+        if is_stranger or defects > 1 or time.monotonic() + pause >= ends_at:
             raise Unconfirmed(
                 f"{request.name}: {problem}",
                 key=request.key,
                 attempts=count,
-                may_have_taken_effect=may_have_taken_effect and request.method != "GET",
+                may_have_taken_effect=may_have_taken_effect,
             ) from (result.error if isinstance(result, Lost) else None)
         logger.warning("%s: %s; attempt %d follows in %.2f s", request.name, problem, count + 1, pause)
         yield Pause(pause)
