@@ -4,6 +4,24 @@ from __future__ import annotations
 
 import ctypes
 import gc
+from typing import Final
+
+_M_ARENA_MAX: Final = -8
+"""From glibc's malloc.h."""
+
+ARENAS: Final = 2
+"""Of the C library's memory: threads that run Python take turns anyway, and each arena keeps what its own has freed.
+With one for each thread a worker had grown by 20 MB after half an hour of load, and had not come to its end."""
+
+
+def share_memory_among_threads() -> None:
+    """Let threads that are started from now on have their memory from the same arenas.
+
+    Where the C library is not glibc, nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_ARENA_MAX, ARENAS)
 
 
 def settle_memory() -> None:

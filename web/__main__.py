@@ -26,7 +26,7 @@ from processes.child import (
     tell_that_nothing_is_replaced,
 )
 from processes.master import BACKLOG, Program, Wishes, listening_sockets, run_children
-from processes.memory import settle_memory
+from processes.memory import settle_memory, share_memory_among_threads
 from web.app import make_app
 from web.frame import frame_key
 from web.scrape import metrics_app, scrape_key
@@ -68,6 +68,7 @@ def main(arguments: list[str]) -> int:
     configure_logging(settings, "web")
     if settings.web_processes > 1 and CHILD not in arguments:
         return _serve_together(settings)
+    share_memory_among_threads()
     structlog.get_logger().info("web_starts", port=settings.port, env=settings.env)
     end_with_the_master()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

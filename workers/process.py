@@ -26,7 +26,7 @@ from domain.telemetry import traces
 from domain.webhooks.addresses import AddressRules
 from nudges import NudgeBroker, Nudger, make_broker
 from processes.child import tell_ready
-from processes.memory import settle_memory
+from processes.memory import settle_memory, share_memory_among_threads
 from workers.actors import all_handlers
 from workers.deliverer import CONNECTIONS, Deliverer
 from workers.parts import Parts
@@ -70,6 +70,7 @@ def run_process(
 
     It is 1 when a part of the process died, so that the supervisor starts a new one.
     """
+    share_memory_among_threads()
     process = _Process(settings, handlers_of)
     process.start()
     code = process.wait(stop)
