@@ -66,9 +66,9 @@ def service_variables() -> dict[str, str]:
 
 
 @pytest.fixture
-async def browser(service: Service) -> AsyncIterator[Browser]:
-    service.has_books = False
-    browser = Browser(service)
+async def browser(own_service: Service) -> AsyncIterator[Browser]:
+    own_service.has_books = False
+    browser = Browser(own_service)
     async with browser.session:
         yield browser
 
