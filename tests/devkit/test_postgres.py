@@ -79,6 +79,8 @@ def test_a_server_starts_whoever_we_are_and_keeps_its_data_through_kill_9(
         remember(server, "before")
         port = server.port
         server.kill()
+        # Its own processes hold the port until they notice: who starts at once would get another.
+        eventually(lambda: ports.is_free(port), "free")
         server.start()
         assert remembered(server) == ["before"]
         assert server.port == port
