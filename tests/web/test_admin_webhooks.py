@@ -211,6 +211,8 @@ async def test_a_delivery_is_sent_again_and_what_failed_all_at_once(
         service, "POST", f"/{rows.fails}/redeliver-failed", since | {"since": "2026-01-01T00:00:00"}
     )
     assert (zoneless.status, "since" in zoneless.raw.decode()) == (400, True)
+    blank = await admin(service, "POST", f"/{rows.works}/pause", {"reason": " \x85\x00"})
+    assert (blank.status, [wrong["field"] for wrong in blank.json["details"]]) == (400, ["reason"])
     nowhere = await admin(service, "POST", f"/deliveries/{uuid4()}/redeliver", {"reason": "lost there"})
     assert (nowhere.status, nowhere.json["code"]) == (404, "webhook_delivery_not_found")
 

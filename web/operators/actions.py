@@ -28,6 +28,7 @@ Reason = Annotated[
     Meta(
         min_length=1,
         max_length=REASON_CHARACTERS_MAX,
+        pattern=r"[^\s\x00]",  # something besides blanks, which the audit does not keep
         description="Why, for the audit",
         examples=["ticket 4711: charged twice"],
     ),
