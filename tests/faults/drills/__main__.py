@@ -40,10 +40,12 @@ def _clock(arguments: list[str]) -> int:
 def _upgrade(arguments: list[str]) -> int:
     says = "Migrate, replace and restart the running system under load."
     parser = _options("upgrade", says, minutes=1.5)
-    parser.add_argument("--from", dest="commit", default=None, help="begin with the code of this commit")
+    begins = "begin with the code of this commit, or with `today`'s (default: the last without the newest migration)"
+    parser.add_argument("--from", dest="commit", default=None, help=begins)
     options = parser.parse_args(arguments)
+    commit = options.commit or upgrade.commit_before_the_newest_migration()
     with tempfile.TemporaryDirectory(prefix="mana-upgrade-") as directory:
-        old = None if options.commit is None else upgrade.old_tree_of(options.commit, Path(directory))
+        old = None if commit == "today" else upgrade.old_tree_of(commit, Path(directory))
         return _run("upgrade", options, upgrade.stage(old), upgrade.TARGETS)
 
 

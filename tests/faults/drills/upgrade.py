@@ -4,8 +4,9 @@ The system has two hosts of the front behind a balancer and two of the workers, 
 schedulers.  It begins at the schema before the newest.  Then, one after the other under load: the newest
 migration; one of the usual kind that the running code does not know; somebody's long report reads meanwhile what
 they change; every master told to replace its processes (SIGHUP); every process ended and started
-again, one host after another.  With `--from`, what runs at first is the code of an older commit, on its schema,
-and what is started again is today's: the upgrade as it is done.
+again, one host after another.  What runs at first is the code of an older commit, on its schema, and what is started
+again is today's: the upgrade as it is done.  That commit is the last one without the newest migration, or that of
+`--from`; `--from today` begins with today's code.
 """
 
 from __future__ import annotations
@@ -274,6 +275,13 @@ def stage(old_tree: Path | None) -> Stage:
         return Upgrader(house, town, stripe, began, is_from_old=old_tree is not None)
 
     return Stage(furnished, schedule, upgrader)
+
+
+def commit_before_the_newest_migration() -> str:
+    """By git's history.  Raises CalledProcessError where this is no clone."""
+    revision = str(VERSIONS.relative_to(ROOT) / f"{head_revision()}*.py")
+    command = ["git", "log", "--diff-filter=A", "--format=%H^", "-1", "--", revision]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def old_tree_of(commit: str, directory: Path) -> Path:
