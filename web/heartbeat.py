@@ -14,6 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import SQLAlchemyError
 
 from domain import heartbeats
+from web.batches import Overloaded
 from web.bridge import Bridge
 from web.deductions import Outage
 from web.routing import services_key
@@ -35,7 +36,7 @@ async def beating(app: web.Application) -> AsyncIterator[None]:
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await task
-    with contextlib.suppress(Outage, SQLAlchemyError, TimeoutError):
+    with contextlib.suppress(Outage, Overloaded, SQLAlchemyError, TimeoutError):
         async with asyncio.timeout(LEAVE_SECONDS_MAX):
             await bridge.run(_leave)
 
@@ -47,8 +48,10 @@ async def _beat(bridge: Bridge, started_at: datetime) -> None:
     while True:
         try:
             await bridge.run(beat)
-        except (Outage, SQLAlchemyError):
-            log.debug("no_heartbeat")  # PostgreSQL is down, or not migrated yet: requests say so
+        except (Outage, Overloaded, SQLAlchemyError):
+            log.debug(
+                "no_heartbeat"
+            )  # PostgreSQL is down, or not migrated yet, or a crowd waits: requests say so
         await asyncio.sleep(heartbeats.BEAT_EVERY.total_seconds())
 
 
