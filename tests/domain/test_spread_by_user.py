@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from domain.operators import figures
 from domain.operators.overview import overview
 from domain.sync_billing import reminders, renewals, resuming
 from domain.telemetry import vitals
+from domain.webhooks import EventType, endpoints, low_balances
+from domain.webhooks.endpoints import Wanted
 from tests import servers
 from tests.support.books import Books
 from tests.support.service import Service, serving_in_this_loop
@@ -156,6 +159,17 @@ def _invariants(connection: Connection, _now: datetime) -> None:
     invariants.check(connection.engine)
 
 
+def _watch(connection: Connection, now: datetime) -> None:
+    wanted = Wanted(
+        app_id="chat",
+        url="https://app.example/hooks",
+        events=[EventType.BALANCE_LOW],
+        low_balance_threshold=Decimal(10),
+    )
+    endpoints.create(connection, wanted, now=now)
+    low_balances.look(connection, now)
+
+
 ELSEWHERE: dict[str, Callable[[Connection, datetime], object]] = {
     "releasing expired reservations": lambda connection, now: reservations.release_expired(
         connection, reservations.Released(), now=now
@@ -167,6 +181,7 @@ ELSEWHERE: dict[str, Callable[[Connection, datetime], object]] = {
     "rebuilding the usage statistics": lambda connection, _now: usage_stats.rebuild(connection),
     "charging renewals": lambda connection, now: renewals.charge_chunk(connection, began_at=now, now=now),
     "looking who can resume": resuming.look,
+    "looking for low balances": _watch,
     "reminding of renewals": lambda connection, now: reminders.remind_step(
         connection, reminders.Reminded(), days=3, now=now
     ),
