@@ -55,9 +55,19 @@ def licence_of(name: str) -> str:
     return SHORT.get(first, first)
 
 
+def on_the_page() -> dict[str, str]:
+    """The licences that the page names."""
+    text = PAGE.read_text("utf-8") if PAGE.is_file() else ""
+    return dict(re.findall(r"^\| (\S+) \| (.+) \| (?:service|development) \|$", text, re.MULTILINE))
+
+
 def licences() -> dict[str, tuple[str, str]]:
-    """Of each locked package its licence and what it is for; what is not for this platform is left out."""
+    """Of each locked package its licence and what it is for.
+
+    One that another Python or platform alone installs is as the page has it, whichever runs this; or left out.
+    """
     found: dict[str, tuple[str, str]] = {}
+    before = on_the_page()
     for purpose, lock in LOCKS.items():
         for name in locked(lock.read_text("utf-8")):
             if name in found:
@@ -65,7 +75,8 @@ def licences() -> dict[str, tuple[str, str]]:
             try:
                 found[name] = (licence_of(name), purpose)
             except metadata.PackageNotFoundError:
-                continue
+                if name in before:
+                    found[name] = (before[name], purpose)
     return dict(sorted(found.items()))
 
 

@@ -1,6 +1,7 @@
 """docs/security.md names tests that are there, and the list of dependencies is true."""
 
 import re
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,23 @@ def test_every_threat_has_an_answer_and_a_test() -> None:
 
 def test_the_list_of_dependencies_is_up_to_date() -> None:
     assert licences.PAGE.read_text("utf-8") == licences.page(), "run python -m devkit.licences"
+
+
+def test_a_package_that_another_python_alone_installs_stays_on_the_list(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    licence_of = licences.licence_of
+
+    def not_here(name: str) -> str:
+        if name == "attrs":
+            raise metadata.PackageNotFoundError
+        return licence_of(name)
+
+    monkeypatch.setattr(licences, "licence_of", not_here)
+    assert licences.PAGE.read_text("utf-8") == licences.page()
+    locked = licences.locked
+    monkeypatch.setattr(licences, "locked", lambda text: [name for name in locked(text) if name != "attrs"])
+    assert "| attrs |" not in licences.page()
 
 
 def test_what_the_image_holds_may_be_used_in_a_service_that_is_not_published() -> None:
