@@ -222,11 +222,15 @@ class Bridge:
         finally:
             self._lists_waiting -= 1
 
-    async def open_balance(self, user_id: str) -> Figures:
-        """The balance of somebody who had none when it was read, in a transaction of its own: it may have to wait.
+    async def balance(self, user_id: str) -> Figures:
+        """A person's balance, read with those that others ask for; it comes into being with zeros.
 
         Raises Outage and Overloaded.
         """
+        found = await self.balances.submit(user_id)
+        if found is not None:
+            return found
+        # In a transaction of its own, for it may have to wait, and those whose balances are there do not.
         opened = await self.run(lambda connection, now: ledger.open_balance(connection, user_id, now=now))
         return Figures(opened.balance, opened.total_earned, opened.total_spent)
 

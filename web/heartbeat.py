@@ -49,9 +49,8 @@ async def _beat(bridge: Bridge, started_at: datetime) -> None:
         try:
             await bridge.run(beat)
         except (Outage, Overloaded, SQLAlchemyError):
-            log.debug(
-                "no_heartbeat"
-            )  # PostgreSQL is down, or not migrated yet, or a crowd waits: requests say so
+            # PostgreSQL is down or not migrated yet, or a crowd waits: requests say so.
+            log.debug("no_heartbeat")
         await asyncio.sleep(heartbeats.BEAT_EVERY.total_seconds())
 
 

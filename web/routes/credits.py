@@ -43,8 +43,7 @@ def cursor_of(request: web.Request) -> int | None:
 @routes.add("GET", "/balance", answer=BalanceAnswer)
 async def balance(call: Call) -> BalanceAnswer:
     """The caller's balance; it comes into being with zeros."""
-    bridge, user_id = call.services.bridge, call.caller.user_id
-    return BalanceAnswer.of(await bridge.balances.submit(user_id) or await bridge.open_balance(user_id))
+    return BalanceAnswer.of(await call.services.bridge.balance(call.caller.user_id))
 
 
 @routes.add(

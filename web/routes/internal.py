@@ -64,7 +64,7 @@ routes = Routes("/api/v1/internal", Access.SERVICE, "Internal")
 async def balance(call: Call) -> CountedBalanceAnswer:
     """A person's balance, and how many entries they have."""
     bridge, user_id = call.services.bridge, path_text(call.request, "userId")
-    found = BalanceAnswer.of(await bridge.balances.submit(user_id) or await bridge.open_balance(user_id))
+    found = BalanceAnswer.of(await bridge.balance(user_id))
     count = await bridge.run(lambda connection, _now: ledger.count_entries(connection, user_id))
     return CountedBalanceAnswer(
         balance=found.balance,
