@@ -20,8 +20,10 @@ from domain.nudge import AddedJob
 from nudges.broker import make_broker, message_for
 from tests.browser import large_books
 from tests.browser.test_checkout import WAIT_MS
+from tests.support.jobs import engine_on
 from tests.support.ops_pages import LOGINS, PASSWORD, failed_job, in_database
 from tests.support.service import Service, serving_in_this_loop
+from tests.support.webhooks import fill
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")  # in which the browser lives
 
@@ -96,6 +98,31 @@ async def test_all_failed_jobs_of_a_kind_are_retried(desk: Desk, database_url: s
     await desk.reads("3 failed jobs would run again")
     await desk.confirm("the provider is back", "Run them all again")
     await desk.reads("Done: 3 failed jobs run again")
+
+
+async def test_what_an_app_was_not_told_is_sent_again_and_its_endpoint_enabled(
+    desk: Desk, database_url: str
+) -> None:
+    with engine_on(database_url) as engine:
+        rows = fill(engine)
+    await desk.go("/ops/webhooks")
+    await desk.page.get_by_role("link", name="chat").click()
+    await desk.page.get_by_role("link", name="Send again 1 given up").click()
+    await desk.confirm("their deployment is mended", "Send them all again")
+    await desk.reads("1 failed deliveries are sent again")
+    await desk.go(f"/ops/webhooks/deliveries/{rows.deliveries['delivered']}")
+    await desk.page.get_by_role("link", name="Send again").click()
+    await desk.confirm("they lost it", "Send it again")
+    await desk.reads("is sent again, it was delivered")
+    await desk.go(f"/ops/webhooks/{rows.disabled}")
+    await desk.reads("Disabled")
+    await desk.page.get_by_role("link", name="Enable").click()
+    await desk.confirm("it works again", "Enable it")
+    await desk.reads("enabled")
+    states = "SELECT DISTINCT state FROM ops.webhook_deliveries WHERE endpoint_id = %s"
+    assert desk.service.books.rows(states, rows.works) == [("waiting",)]
+    state = "SELECT state FROM ops.webhook_endpoints WHERE id = %s"
+    assert desk.service.books.one(state, rows.disabled) == "active"
 
 
 async def test_a_dead_letter_is_requeued(desk: Desk, database_url: str, redis_url: str) -> None:
