@@ -28,6 +28,7 @@ def sample(at: int) -> Sample:
     return Sample(
         at=at * 10.0,
         operations=at * 1000,
+        done=dict.fromkeys(TABLES, at * 1000),
         load_average=2.0,
         p50_ms=4.0,
         p99_ms=20.0,
@@ -55,6 +56,11 @@ def writes_ever_more(one: Sample) -> None:
     one.rows["ops.jobs"] = int(one.at**2)
 
 
+def writes_ever_less(one: Sample) -> None:
+    one.rows["credits.reservations"] = int(20_000 * one.at**0.5)
+    one.mebibytes["credits.reservations"] = one.rows["credits.reservations"] / 5_000
+
+
 def keeps_dead_rows(one: Sample) -> None:
     one.rows["credits.balances"] = 1000
     one.mebibytes["credits.balances"] = one.at / 10
@@ -67,6 +73,7 @@ def keeps_dead_rows(one: Sample) -> None:
         (opens_connections, "connections", "mana-credits"),
         (falls_behind, "waiting", "jobs"),
         (writes_ever_more, "rows", "ops.jobs"),
+        (writes_ever_less, "rows", "credits.reservations"),
         (keeps_dead_rows, "size", "credits.balances"),
     ],
 )
@@ -76,6 +83,20 @@ def test_what_grows_is_found_and_nothing_else(wrong: Callable[[Sample], None], k
     for one in samples:
         wrong(one)
     assert [(one.kind, one.name) for one in lines(samples) if one.problem] == [(kind, name)]
+
+
+def test_fewer_rows_where_more_is_refused_and_a_longer_queue_where_more_is_asked_are_as_they_should_be() -> (
+    None
+):
+    samples = [sample(at) for at in range(1, SAMPLES)]
+    for at, one in enumerate(samples):
+        one.done["gifts.gift_codes"] = one.rows["gifts.gift_codes"] = int(20_000 * one.at**0.5)
+        one.operations = at**2 * 10
+        one.done.update({table: one.operations for table in TABLES if table != "gifts.gift_codes"})
+        one.rows.update({table: one.operations // 2 for table in TABLES if table != "gifts.gift_codes"})
+        one.mebibytes = {table: rows / 5_000 for table, rows in one.rows.items()}
+        one.waiting["jobs"] = at * 2
+    assert [one for one in lines(samples) if one.problem] == []
 
 
 def test_a_soak_is_drawn_with_a_line_for_each_thing() -> None:

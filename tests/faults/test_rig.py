@@ -46,8 +46,8 @@ async def test_while_parts_break_nothing_is_lost_done_twice_or_told_wrong(tmp_pa
     result = await asyncio.wait_for(run(SEED, SECONDS, targets=TARGETS, stage=FORKED, keep_in=tmp_path), 240)
     print(result.told, result.faults, result.checked)
     assert result.findings == []
-    assert result.told["ok"] > 100
-    assert result.told["refused"] > 2
+    assert result.told["ok"] > 200
+    assert result.told["refused"] > 10
     assert result.told["unknown"] > 0
     assert sum(result.faults.values()) >= 3
     assert result.checked["histories"] > 100

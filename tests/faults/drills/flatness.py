@@ -22,9 +22,8 @@ QUEUE_GROWS_MAX = 20
 """A queue's length is what a few seconds of work are, by chance: more of it where more is asked for in a second."""
 
 ROWS_WORTH_MIN = 300
-GROWTH_RATIO_MAX = 1.5
-"""Rows for each operation in the later half of the time, against the earlier half.  Fewer are no growth: people who
-have spent what they had make no gifts.  That none is lost, the verdict sees."""
+GROWTH_RATIO = (0.67, 1.5)
+"""Rows for each operation that writes such, and was not refused, in the later half of the time against the earlier."""
 
 SIZE_RATIO_MAX = 1.5
 SIZE_GROWS_MIB_MAX = 2.0
@@ -93,12 +92,14 @@ def _growth(samples: Sequence[Sample], table: str) -> Line:
     first, middle, last = samples[0], samples[len(samples) // 2], samples[-1]
     early, late = (_rows_per_thousand(a, b, table) for a, b in ((first, middle), (middle, last)))
     is_worth_it = last.rows[table] - first.rows[table] >= ROWS_WORTH_MIN
-    is_wrong = is_worth_it and late > GROWTH_RATIO_MAX * early
-    return Line("rows", table, early, late, "per 1,000 ops", "more than is asked for" if is_wrong else "")
+    low, high = GROWTH_RATIO
+    is_wrong = is_worth_it and not low * early <= late <= high * early
+    problem = "not in step with what was done" if is_wrong else ""
+    return Line("rows", table, early, late, "per 1,000 done", problem)
 
 
 def _rows_per_thousand(a: Sample, b: Sample, table: str) -> float:
-    return 1000 * (b.rows[table] - a.rows[table]) / max(1, b.operations - a.operations)
+    return 1000 * (b.rows[table] - a.rows[table]) / max(1, b.done[table] - a.done[table])
 
 
 def _size(samples: Sequence[Sample], table: str) -> Line:

@@ -13,7 +13,7 @@ from domain.jobs import Queue
 from nudges import make_broker
 from tests.faults.rig.asking import Town
 from tests.faults.rig.house import SERVICE, House, Server
-from tests.faults.rig.records import Record, Records
+from tests.faults.rig.records import Record, Records, Told
 from tests.faults.rig.trade import Stripe
 from tests.support.books import Books
 
@@ -35,6 +35,14 @@ TABLES = (
 )
 """What grows with what is asked."""
 
+WRITERS = {
+    "credits.reservations": "reserve",
+    "gifts.gift_codes": "gift",
+    "gifts.gift_redemptions": "gift",
+}
+"""Of which operation a table's rows are, or follow: it is refused the more often, the more people have spent what they
+had.  The rows of the others are in step with all operations."""
+
 
 @dataclass
 class Sample:
@@ -42,6 +50,8 @@ class Sample:
 
     at: float
     operations: int
+    done: dict[str, int]
+    """By table: the operations that its rows are to be in step with."""
     load_average: float
     p50_ms: float
     p99_ms: float
@@ -70,6 +80,10 @@ class Tally(Records):
         self.counts.setdefault(record.kind, Counter())[record.told.value] += 1
         self.milliseconds.append((record.ended - record.began) * 1e3)
 
+    def done(self, kind: str | None) -> int:
+        """How many operations of a kind went well; of all kinds, how many there were."""
+        return self.operations if kind is None else self.counts.get(kind, Counter())[Told.OK.value]
+
     def told(self) -> dict[str, Counter[str]]:
         return dict(sorted(self.counts.items()))
 
@@ -90,6 +104,7 @@ class Sampler:
         sample = Sample(
             at=round(self.town.clock() - self.began, 1),
             operations=self.tally.operations,
+            done={table: self.tally.done(WRITERS.get(table)) for table in TABLES},
             load_average=os.getloadavg()[0],
             p50_ms=round(statistics.median(took), 1),
             p99_ms=round(took[int(len(took) * 0.99)], 1),
