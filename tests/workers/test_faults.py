@@ -23,9 +23,8 @@ from tests.workers.conftest import StartWorkers
 
 JOBS = 1_000
 
-OUTAGE_SECONDS = float(os.environ.get("FAULT_OUTAGE_SECONDS", "20"))
-"""How long Redis is away: longer than all that is waited for without it.  No pause grows with an outage: consumers try
-again every 3 s, the relay every second, it resends after 10 s and looks at the clock every 15 s."""
+OUTAGE_SECONDS = float(os.environ.get("FAULT_OUTAGE_SECONDS", "60"))
+"""How long Redis is away.  FAULT_OUTAGE_SECONDS=3 for those who are in a hurry."""
 
 RECOVERY_SECONDS = 20.0
 """What is promised: a killed worker's work is redone within that time."""
@@ -88,22 +87,26 @@ def test_a_thousand_jobs_end_once_while_workers_are_killed(
 def test_an_emptied_redis_loses_no_job(
     start_workers: StartWorkers, engine: Engine, database_url: str, redis_url: str
 ) -> None:
-    start_workers(database_url, redis_url)
+    crew = start_workers(database_url, redis_url)
     nudger = Nudger(redis_url)
     with redis.Redis.from_url(redis_url) as client:
-        keys = add_many(engine, nudger, JOBS, seconds=0.01)
-        for _ in range(3):
-            client.flushdb()
-            time.sleep(0.2)  # the pace of the emptying
+        keys = add_many(engine, nudger, JOBS // 2, seconds=0.01)
+        os.killpg(crew.pid, signal.SIGSTOP)  # so that nobody takes what is lost now
+        keys += add_many(engine, nudger, JOBS // 2, seconds=0.01, start=JOBS // 2)
+        nudger.close()
+        client.flushdb()
         waiting = states(engine)["waiting"]
+        os.killpg(crew.pid, signal.SIGCONT)
+        for _ in range(2):
+            time.sleep(0.2)  # the pace of the emptying
+            client.flushdb()
     took = eventually(lambda: all_done(engine, JOBS), "done", ALL_DONE_SECONDS)
-    nudger.close()
     assert effects(engine) == keys
-    assert waiting > 0, "messages of jobs were lost"
+    assert waiting >= JOBS // 2, "the messages of many jobs were lost"
     print(f"{waiting} jobs waited when Redis was emptied; done in {took:.1f} s")
 
 
-def test_a_redis_stopped_for_long_slows_nobody_who_adds_and_all_is_done_when_it_is_back(
+def test_a_redis_stopped_for_a_minute_slows_nobody_who_adds_and_all_is_done_when_it_is_back(
     start_workers: StartWorkers, engine: Engine, database_url: str, own_valkey: Callable[[], Valkey]
 ) -> None:
     server = own_valkey()

@@ -35,11 +35,14 @@ def test_with_redis_down_it_neither_raises_nor_waits_and_counts_what_was_lost(
     server = own_valkey()
     nudger = Nudger(server.url())
     server.stop()
-    before, began = lost(), time.monotonic()
-    nudger(some(1000))
-    assert time.monotonic() - began < 1
+    before, took = lost(), []
+    for _ in range(3):  # of which a busy machine may interrupt one
+        jobs, began = some(1000), time.monotonic()
+        nudger(jobs)
+        took.append(time.monotonic() - began)
+    assert min(took) < 0.1
     nudger.close()
-    assert lost() - before == 1000
+    assert lost() - before == 3000
 
 
 def test_it_sends_again_when_redis_is_back(own_valkey: Callable[[], Valkey]) -> None:
