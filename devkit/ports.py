@@ -25,11 +25,28 @@ def is_free(port: int) -> bool:
 
 
 def choose() -> int:
-    """A free port, at random so that neighbours who choose at the same moment differ."""
+    """A free port, at random so that neighbours who choose at the same moment differ.
+
+    While this process lives, no other call of this function gives it, here or in another process: the port stays free
+    until whoever asked for it listens there, which may be a while.
+    """
     for port in random.sample(CHOSEN_PORTS, TRIES):
-        if is_free(port):
+        if is_free(port) and _claim(port):
             return port
     raise OSError(f"none of {TRIES} ports tried between {CHOSEN_PORTS.start} and {CHOSEN_PORTS.stop} is free")
+
+
+def _claim(port: int) -> bool:
+    # A name that one socket of this machine can have (of this network namespace, as ports are), for as long as it is
+    # open: it goes with the process, however that ends.
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0mana-credits-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    claim.detach()
+    return True
 
 
 def remembered(file: Path) -> int:

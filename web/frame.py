@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Container, Iterable
 from typing import Final
 
 import structlog
@@ -47,6 +47,7 @@ class Frame:
     def __init__(self, cors_origins: Iterable[str]) -> None:
         self._origins = frozenset(cors_origins)
         self._private: set[str] = set()
+        self._times: dict[str, dict[tuple[str, int], Histogram]] = {}
         self.is_last = False
         """Whether every answer is the last on its connection: the process is about to end."""
 
@@ -55,7 +56,7 @@ class Frame:
 
         What is not `is_shared` no other origin's page may read.
         """
-        times: dict[tuple[str, int], Histogram] = {}
+        times = self._times.setdefault(route, {})
         if not is_shared:
             self._private.add(route)
 
@@ -79,6 +80,20 @@ class Frame:
             return response
 
         return framed
+
+    def answered_within(self, route: str, statuses: Container[int]) -> dict[float, float]:
+        """How many requests this process has answered so within each bucket's seconds, since it began.
+
+        What Prometheus is told, without a look at all other routes.
+        """
+        found: dict[float, float] = {}
+        for (_, status), histogram in list(self._times.get(route, {}).items()):
+            if status in statuses:
+                for sample in (each for metric in histogram.collect() for each in metric.samples):
+                    if sample.name.endswith("_bucket"):
+                        bound = float(sample.labels["le"])
+                        found[bound] = found.get(bound, 0.0) + sample.value
+        return found
 
     def add_to_the_rest(self, app: web.Application) -> None:
         """Answer what no route of the application does: 404, 405, and the browsers' questions before a request."""

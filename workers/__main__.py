@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import signal
 import sys
+from typing import TYPE_CHECKING, Final
 
 from domain.database import check_is_direct
 from domain.logs import configure_logging
@@ -14,17 +15,23 @@ from domain.telemetry.pages import serve
 from domain.telemetry.traces import TracesNotInstalled, configure_traces
 from processes.child import CHILD, end_with_the_master, tell_that_nothing_is_replaced
 from processes.master import Program, Wishes, run_children
-from workers.actors import all_handlers
-from workers.process import DRAIN_SECONDS, HandlersOf, run_process
+from processes.memory import hold_memory
+
+if TYPE_CHECKING:
+    from workers.process import HandlersOf
+
+DRAIN_SECONDS: Final = 12.0
+"""How long running jobs may take to end at SIGTERM; those that do not are left waiting, and done elsewhere.
+Supervisors kill after 20 s or more."""
 
 END_SECONDS = DRAIN_SECONDS + 5
 """A process that drained longer is killed: its jobs wait, and are done elsewhere."""
 
 
 def main(
-    arguments: list[str], handlers_of: HandlersOf = all_handlers, drain_seconds: float = DRAIN_SECONDS
+    arguments: list[str], handlers_of: HandlersOf | None = None, drain_seconds: float = DRAIN_SECONDS
 ) -> int:
-    """Run until a signal comes; the exit code."""
+    """Run until a signal comes, with the service's handlers or others; the exit code."""
     try:
         settings = read_settings()
         check_is_direct(settings)
@@ -48,10 +55,17 @@ def main(
         )
     signal.signal(signal.SIGHUP, lambda _number, _frame: tell_that_nothing_is_replaced())
     end_with_the_master()
+    hold_memory()
+    # A master has no need of it, which is most of a process's memory and of its start.
+    from workers.actors import all_handlers  # noqa: PLC0415
+    from workers.process import run_process  # noqa: PLC0415
+
     # A child's figures are on its master's page.
     close = serve(0 if CHILD in arguments else settings.telemetry.worker_metrics_port, settings.host)
     try:
-        return run_process(settings, wishes.stop, handlers_of=handlers_of, drain_seconds=drain_seconds)
+        return run_process(
+            settings, wishes.stop, handlers_of=handlers_of or all_handlers, drain_seconds=drain_seconds
+        )
     finally:
         close()
         close_traces()

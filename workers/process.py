@@ -27,7 +27,6 @@ from domain.webhooks.addresses import AddressRules
 from nudges import NudgeBroker, Nudger, make_broker
 from processes.child import tell_ready
 from processes.memory import settle_memory, share_memory_among_threads
-from workers.actors import all_handlers
 from workers.deliverer import CONNECTIONS, Deliverer
 from workers.parts import Parts
 from workers.relay import Relay
@@ -35,10 +34,6 @@ from workers.webhook_door import WebhookDoor
 
 POLL_MS: Final = 100
 """How often an idle worker asks Redis: a nudge waits half of it, on average."""
-
-DRAIN_SECONDS: Final = 12.0
-"""How long running jobs may take to end at SIGTERM; those that do not are left waiting, and done elsewhere.
-Supervisors kill after 20 s or more."""
 
 CONNECTIONS_BESIDE_THREADS: Final = 3 + CONNECTIONS
 """For the relay, the ledger check, one more, and the deliverer's."""
@@ -63,10 +58,10 @@ def run_process(
     settings: Settings,
     stop: threading.Event,
     *,
-    handlers_of: HandlersOf = all_handlers,
-    drain_seconds: float = DRAIN_SECONDS,
+    handlers_of: HandlersOf,
+    drain_seconds: float,
 ) -> int:
-    """Work until `stop` is set, then drain; the exit code.
+    """Work until `stop` is set, then drain: running jobs may take so long to end.  The exit code.
 
     It is 1 when a part of the process died, so that the supervisor starts a new one.
     """

@@ -115,7 +115,6 @@ class WebhookDoor:
             limit=0,
             # A connection that an endpoint has closed meanwhile would cost the next event an attempt.
             force_close=True,
-            ssl=ssl.create_default_context(),
         )
         self._session = aiohttp.ClientSession(
             connector=connector,

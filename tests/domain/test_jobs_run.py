@@ -511,7 +511,7 @@ def test_a_worker_that_lost_its_session_during_a_call_leaves_the_end_to_the_one_
             with transaction(engine) as connection:
                 connection.execute(
                     text(
-                        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON oid = database"
+                        "SELECT pg_terminate_backend(pid, 10000) FROM pg_locks JOIN pg_database ON oid = database"
                         " WHERE datname = current_database() AND locktype = 'advisory'"
                     )
                 )

@@ -88,10 +88,17 @@ class CleanDatabase:
         self.name = postgres.create_database()
         self.url = postgres.url(self.name)
         self._resident: Resident | None = None
-        own = f"test-{os.urandom(4).hex()}"
-        self.keeper = psycopg.connect(self.url, autocommit=True, application_name=own)
-        self.engine: Engine = make_engine(self.url, pool_size=CONNECTIONS, application_name=own)
-        self._session_name = own
+        self._session_name = f"test-{os.urandom(4).hex()}"
+        self._keepers_name = f"{self._session_name}-keeper"
+        self.keeper, self._sweeper = (
+            psycopg.connect(self.url, autocommit=True, application_name=self._keepers_name) for _ in range(2)
+        )
+        # As a replica: no guard refuses, and no order of the tables has to be kept.  Saying so makes a session forget
+        # its plans: the keeper shall not.
+        self._sweeper.execute("SET session_replication_role = replica")
+        self.engine: Engine = make_engine(
+            self.url, pool_size=CONNECTIONS, application_name=self._session_name
+        )
         self._times_lent = 0
         self.keeper.execute(WATCH)
         self._tables = self._find("tablename", "pg_tables", *SCHEMAS, OWN_SCHEMA)
@@ -118,7 +125,7 @@ class CleanDatabase:
         try:
             if self._resident is not None and not self._resident.is_quiet():
                 return False
-            if self._has_strangers() or self._column(self._spoilt) or not self._reset_engine():
+            if self._has_others(self._session_name) or self._column(self._spoilt) or not self._reset_engine():
                 return False
             self._remove_rows()
         except psycopg.OperationalError:  # a test ended our sessions
@@ -131,6 +138,7 @@ class CleanDatabase:
             self._resident.close()
         self.engine.dispose()
         self.keeper.close()
+        self._sweeper.close()
         self._postgres.drop_database(self.name)
 
     def _find(self, kind: str, catalogue: str, *schemas: str) -> list[sql.Identifier]:
@@ -141,9 +149,9 @@ class CleanDatabase:
     def _column(self, query: Query) -> list[Any]:
         return [row[0] for row in self.keeper.execute(query, prepare=True)]
 
-    def _has_strangers(self) -> bool:
-        """Whether a session other than ours is left, or one of ours does something."""
-        ours = [self._session_name, self._resident.session_name if self._resident else self._session_name]
+    def _has_others(self, *names: str) -> bool:
+        """Whether there is a session other than ours and those of that name, or one of these does something."""
+        ours = [*names, self._keepers_name, *([self._resident.session_name] if self._resident else [])]
         deadline = time.monotonic() + GOODBYE_SECONDS
         while self.keeper.execute(STRANGERS, [ours], prepare=True).fetchone():
             if time.monotonic() > deadline:
@@ -159,7 +167,7 @@ class CleanDatabase:
             return False
         if (kept := pool.checkedin()) > CONNECTIONS_KEPT_MAX:
             self.engine.dispose()
-            return True
+            return not self._has_others()
         # All at once, so that each is another.
         sessions = [self.engine.raw_connection() for _ in range(kept)]
         for session in sessions:
@@ -172,17 +180,12 @@ class CleanDatabase:
         filled = [self._tables[number] for number in self._column(self._filled)]
         if filled:
             deletions = [sql.SQL("DELETE FROM {}").format(table) for table in filled]
-            # As a replica: no guard refuses, and no order of the tables has to be kept.
-            begin, end = (
-                sql.SQL("SET session_replication_role = replica"),
-                sql.SQL("RESET session_replication_role"),
-            )
             # Not ALTER SEQUENCE, which counts as a changed definition.
             restarts = [
                 sql.SQL("SELECT setval({}, 1, false)").format(sql.Literal(sequence.as_string()))
                 for sequence in self._sequences
             ]
-            self.keeper.execute(sql.SQL("; ").join([begin, *deletions, end, *restarts]))
+            self._sweeper.execute(sql.SQL("; ").join([*deletions, *restarts]))
         self._times_lent += 1
         if self._times_lent % LENT_UNTIL_VACUUM == 0:
-            self.keeper.execute(sql.SQL("VACUUM {}").format(sql.SQL(", ").join(self._tables)))
+            self._sweeper.execute(sql.SQL("VACUUM {}").format(sql.SQL(", ").join(self._tables)))

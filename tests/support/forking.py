@@ -32,6 +32,13 @@ from domain.telemetry.sharing import DIRECTORY_VARIABLE
 FORKED_WITH = frozenset({"PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX"})
 """The parent has them as its children do."""
 
+LOADED_LATER = {
+    "web": ("web.serving",),
+    "workers": ("workers.actors", "workers.process"),
+    "tests.workers.program": ("tests.support.jobs", "workers.actors", "workers.process"),
+}
+"""What a module imports once it knows that it is no master; no master is forked."""
+
 READ_WHEN_LOADED = ("PYTHON", "LD_", "MALLOC_", DIRECTORY_VARIABLE)
 
 
@@ -174,7 +181,8 @@ def serve(stream: io.BufferedRWPair[Any, Any]) -> dict[str, Any]:
             living.discard(order["reap"])
             answer = os.waitstatus_to_exitcode(status)
         else:
-            importlib.import_module(main_of(order["module"]))
+            for module in (main_of(order["module"]), *LOADED_LATER.get(order["module"], ())):
+                importlib.import_module(module)
             assert threading.active_count() == 1, "a fork would lose the other threads"
             gc.freeze()
             pid = os.fork()

@@ -15,6 +15,8 @@ from domain.settings import read_settings
 from domain.telemetry import traces
 from tests.support.process import process_environment
 from tests.support.service import Service, environment
+from workers.__main__ import DRAIN_SECONDS
+from workers.actors import all_handlers
 from workers.process import run_process
 
 CALLERS_TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
@@ -36,7 +38,11 @@ def real_workers(database_url: str, redis_url: str) -> Iterator[None]:
     stop = threading.Event()
     variables = environment(database_url=database_url, redis_url=redis_url, auth_url="")
     settings = read_settings({**variables, "WORKER_THREADS": "2"})
-    thread = threading.Thread(target=run_process, args=(settings, stop))
+    thread = threading.Thread(
+        target=run_process,
+        args=(settings, stop),
+        kwargs={"handlers_of": all_handlers, "drain_seconds": DRAIN_SECONDS},
+    )
     thread.start()
     yield
     stop.set()

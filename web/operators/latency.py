@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+from http import HTTPStatus
 from typing import Final
 
 import msgspec
 
-from domain.telemetry.metrics import REQUESTS
+from web.frame import Frame
 
 ROUTES: Final = frozenset({"/api/v1/credits/use", "/api/v1/internal/credits/use"})
+
+Buckets = dict[float, float]
+"""How many deductions were answered within so many seconds, since the process began."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,15 +29,18 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float | None
 
 
-def deduction_latency() -> Latency:
+def deductions_answered_within(frame: Frame, statuses: Container[int] = range(600)) -> Buckets:
+    """Those of this process that were answered with one of the statuses."""
+    found: Buckets = {}
+    for route in ROUTES:
+        for bound, number in frame.answered_within(route, statuses).items():
+            found[bound] = found.get(bound, 0.0) + number
+    return found
+
+
+def deduction_latency(frame: Frame) -> Latency:
     """The figures of this process alone; Prometheus adds those of all."""
-    buckets: dict[float, float] = {}
-    for metric in REQUESTS.collect():
-        for sample in metric.samples:
-            is_ours = sample.labels.get("route") in ROUTES and sample.labels.get("status") == "200"
-            if is_ours and sample.name.endswith("_bucket"):
-                end = float(sample.labels["le"])
-                buckets[end] = buckets.get(end, 0.0) + sample.value
+    buckets = deductions_answered_within(frame, (HTTPStatus.OK,))
     return Latency(
         count=int(buckets.get(float("inf"), 0.0)),
         p50_ms=_quantile(buckets, 0.5),

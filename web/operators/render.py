@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
+import importlib.util
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Final
 
 import jinja2
 from aiohttp import hdrs, web
+from jinja2.bccache import Bucket
 
 from web.operators import assets, charts
 from web.operators.words import FILTERS
@@ -37,7 +42,28 @@ FRAGMENT_HEADER: Final = "X-Ops-Fragment"
 
 LIVE_BLOCK: Final = "live"
 
+
+class _Compiled(jinja2.FileSystemBytecodeCache):
+    """Compiled templates, kept where Python keeps compiled modules, and as it does: if it can and may write there.
+
+    One is used for the same text alone, compiled by the same Jinja and Python, with the options that stand here.
+    """
+
+    def __init__(self) -> None:
+        directory = Path(importlib.util.cache_from_source(__file__)).parent
+        made_by = f"{sys.implementation.cache_tag} {version('jinja2')} {Path(__file__).read_text('utf-8')}"
+        digest = hashlib.sha256(made_by.encode()).hexdigest()[:16]
+        super().__init__(str(directory), f"template-%s.{digest}")
+
+    def dump_bytecode(self, bucket: Bucket) -> None:
+        """Keep one, unless that is not possible: it is compiled again then, when the next process starts."""
+        if not sys.dont_write_bytecode:
+            with contextlib.suppress(OSError):
+                super().dump_bytecode(bucket)
+
+
 _environment: Final = jinja2.Environment(
+    bytecode_cache=_Compiled(),
     loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
     autoescape=True,
     undefined=jinja2.StrictUndefined,
@@ -50,12 +76,13 @@ _environment.globals.update(style_url=assets.STYLE.url, script_url=assets.SCRIPT
 
 async def compiling(_app: web.Application) -> AsyncIterator[None]:
     """Compile every template beside the application's start, so that nobody's first look waits for it."""
-    compiled = asyncio.get_running_loop().run_in_executor(None, _compile_all)
+    compiled = asyncio.get_running_loop().run_in_executor(None, compile_all)
     yield
     await compiled
 
 
-def _compile_all() -> None:
+def compile_all() -> None:
+    """Have every template ready."""
     for name in _environment.list_templates():
         _environment.get_template(name)
 

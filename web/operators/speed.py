@@ -14,8 +14,8 @@ from typing import Final
 
 from aiohttp import web
 
-from domain.telemetry.metrics import REQUESTS
-from web.operators.latency import ROUTES
+from web.frame import Frame, frame_key
+from web.operators.latency import Buckets, deductions_answered_within
 
 SAMPLE_EVERY_SECONDS: Final = 5.0
 SAMPLES_KEPT: Final = 121
@@ -25,9 +25,6 @@ WINDOW_SAMPLES: Final = 60
 """Percentiles are of the last five minutes: long enough to be calm, short enough to be now."""
 
 ALL: Final = float("inf")
-
-Buckets = dict[float, float]
-"""How many deductions were answered within so many seconds, since the process began."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +44,18 @@ class Speed:
 class SpeedSampler:
     """Keeps the samples of the last minutes."""
 
-    def __init__(self) -> None:
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
         self._samples: deque[tuple[float, Buckets]] = deque(maxlen=SAMPLES_KEPT)
         self.sample()
 
     def sample(self) -> None:
         """Take the figures of this moment."""
-        self._samples.append((time.monotonic(), _answered_within()))
+        self._samples.append((time.monotonic(), deductions_answered_within(self._frame)))
 
     def speed(self) -> Speed:
         """How fast it is now."""
-        latest = _answered_within()
+        latest = deductions_answered_within(self._frame)
         earlier = self._samples[-min(len(self._samples), WINDOW_SAMPLES)][1]
         within = {bound: number - earlier.get(bound, 0.0) for bound, number in latest.items()}
         return Speed(
@@ -83,16 +81,6 @@ def percentile_ms(within: Buckets, share: float) -> float | None:
     return (low + (bounds[place] - low) * (wanted - before) / (counts[place] - before)) * 1000
 
 
-def _answered_within() -> Buckets:
-    found: Buckets = {}
-    for metric in REQUESTS.collect():
-        for sample in metric.samples:
-            if sample.name.endswith("_bucket") and sample.labels.get("route") in ROUTES:
-                bound = float(sample.labels["le"])
-                found[bound] = found.get(bound, 0.0) + sample.value
-    return found
-
-
 def _rate(before: tuple[float, Buckets], after: tuple[float, Buckets]) -> float:
     return max(after[1].get(ALL, 0.0) - before[1].get(ALL, 0.0), 0.0) / max(after[0] - before[0], 0.1)
 
@@ -102,7 +90,7 @@ speed_key: Final = web.AppKey("operator_speed", SpeedSampler)
 
 async def sampling(app: web.Application) -> AsyncIterator[None]:
     """Sample from the application's start to its end."""
-    sampler = app[speed_key] = SpeedSampler()
+    sampler = app[speed_key] = SpeedSampler(app[frame_key])
     task = asyncio.get_running_loop().create_task(_sample(sampler))
     yield
     task.cancel()

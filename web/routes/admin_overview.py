@@ -24,6 +24,7 @@ from domain.operators.subscriptions import (
     SubscriptionState,
 )
 from web.deductions import Outage
+from web.frame import frame_key
 from web.operators.actions import add_action
 from web.operators.latency import Latency, deduction_latency
 from web.operators.queries import (
@@ -72,7 +73,7 @@ async def overview(call: Call) -> Any:
         HealthOverview(
             database=OK if seen is not None else SILENT,
             redis=redis,
-            latency=deduction_latency(),
+            latency=deduction_latency(call.request.app[frame_key]),
             overview=seen,
         )
     )
