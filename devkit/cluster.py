@@ -32,6 +32,8 @@ SETTINGS: Mapping[str, str] = {
 UNSAFE_SETTINGS: Mapping[str, str] = {
     "fsync": "off",
     "full_page_writes": "off",
+    # Parallel processes share a server, and each may have several services on it.
+    "max_connections": "400",
     # Tests' databases live for seconds, and are not used again once something made statistics of them.
     "autovacuum": "off",
 }

@@ -15,14 +15,14 @@ from devkit.detach import down, status, up_detached
 from devkit.errors import DevError
 from devkit.install import ensure_installed
 from devkit.lock import lock
-from devkit.paths import ROOT, VENV_PYTHON, data_dir
+from devkit.paths import ROOT, VENV, VENV_PYTHON, data_dir
 from devkit.postgres import psql_command
 from devkit.screen import say
 from devkit.tail import show_logs
 from devkit.up import up
 
 INTERRUPTED = 130
-TEST_PROCESSES = 4
+TEST_PROCESSES = 5
 # Options of pytest that need the terminal, or decide about parallel processes themselves.
 SERIAL_OPTIONS = ("-n", "--numprocesses", "--pdb", "--trace", "-s", "--capture=no", "--collect-only", "--co")
 
@@ -105,8 +105,27 @@ def _up(arguments: list[str]) -> int:
 def _test(arguments: list[str]) -> int:
     serial = any(argument.startswith(option) for argument in arguments for option in SERIAL_OPTIONS)
     one_test = any("::" in argument for argument in arguments)
-    parallel = [] if serial or one_test else ["-n", str(TEST_PROCESSES), "--dist", "worksteal"]
-    return run_module("pytest", *parallel, *arguments)
+    if serial or one_test:
+        return run_module("pytest", *arguments)
+    _compile_tests_once()
+    return run_module("pytest", "-n", str(TEST_PROCESSES), "--dist", "worksteal", *arguments)
+
+
+def _compile_tests_once() -> None:
+    """Let one process compile the tests and what they import, where otherwise each of several would."""
+    marker = VENV / "tests-compiled"
+    if marker.exists():
+        return
+    say("Compiling the tests")
+    # Where it fails, the tests will say why.
+    collected = subprocess.run(
+        [str(VENV_PYTHON), "-m", "pytest", "--collect-only", "--quiet"],
+        cwd=ROOT,
+        capture_output=True,
+        check=False,
+    )
+    if collected.returncode == 0:
+        marker.touch()
 
 
 def _check(arguments: list[str]) -> int:

@@ -122,7 +122,7 @@ def _app(variables: dict[str, str]) -> web.Application:
 
 
 @pytest.fixture
-async def door(database_url: str, redis_url: str) -> AsyncIterator[Door]:
+async def door(database_url: str, redis_url: str, patient_throttle: None) -> AsyncIterator[Door]:
     async with AuthSimulator().running() as auth, new_session() as session:
         variables = environment(database_url=database_url, redis_url=redis_url, auth_url=auth.url)
         variables["OPS_USERS"] = USERS
