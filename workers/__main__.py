@@ -57,15 +57,16 @@ def main(
     end_with_the_master()
     hold_memory()
     # A master has no need of it, which is most of a process's memory and of its start.
-    from workers.actors import all_handlers  # noqa: PLC0415
     from workers.process import run_process  # noqa: PLC0415
 
+    if handlers_of is None:
+        from workers.actors import all_handlers  # noqa: PLC0415
+
+        handlers_of = all_handlers
     # A child's figures are on its master's page.
     close = serve(0 if CHILD in arguments else settings.telemetry.worker_metrics_port, settings.host)
     try:
-        return run_process(
-            settings, wishes.stop, handlers_of=handlers_of or all_handlers, drain_seconds=drain_seconds
-        )
+        return run_process(settings, wishes.stop, handlers_of=handlers_of, drain_seconds=drain_seconds)
     finally:
         close()
         close_traces()

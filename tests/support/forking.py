@@ -35,7 +35,7 @@ FORKED_WITH = frozenset({"PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX"})
 LOADED_LATER = {
     "web": ("web.serving",),
     "workers": ("workers.actors", "workers.process"),
-    "tests.workers.program": ("tests.support.jobs", "workers.actors", "workers.process"),
+    "tests.workers.program": ("tests.support.jobs", "workers.process"),
 }
 """What a module imports once it knows that it is no master; no master is forked."""
 
