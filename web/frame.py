@@ -38,6 +38,9 @@ _root_logger: Final = logging.getLogger()
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+Buckets = dict[float, float]
+"""How many requests were answered within so many seconds."""
+
 
 class Frame:
     """What is put around every handler when its route is added: calls, not signals and middlewares of aiohttp,
@@ -48,6 +51,7 @@ class Frame:
         self._origins = frozenset(cors_origins)
         self._private: set[str] = set()
         self._times: dict[str, dict[tuple[str, int], Histogram]] = {}
+        self._before: dict[str, dict[tuple[str, int], Buckets]] = {}
         self.is_last = False
         """Whether every answer is the last on its connection: the process is about to end."""
 
@@ -57,6 +61,7 @@ class Frame:
         What is not `is_shared` no other origin's page may read.
         """
         times = self._times.setdefault(route, {})
+        before = self._before.setdefault(route, {})
         if not is_shared:
             self._private.add(route)
 
@@ -73,6 +78,7 @@ class Frame:
             histogram = times.get(known)
             if histogram is None:
                 histogram = times[known] = REQUESTS.labels(request.method, route, str(response.status))
+                before[known] = _buckets(histogram)
             histogram.observe(seconds)
             if _root_logger.isEnabledFor(logging.DEBUG):
                 who = _who(request, route)
@@ -81,18 +87,17 @@ class Frame:
 
         return framed
 
-    def answered_within(self, route: str, statuses: Container[int]) -> dict[float, float]:
-        """How many requests this process has answered so within each bucket's seconds, since it began.
+    def answered_within(self, route: str, statuses: Container[int]) -> Buckets:
+        """How many of its requests were answered so within each bucket's seconds, since this process began.
 
-        What Prometheus is told, without a look at all other routes.
+        Of what Prometheus is told, which goes on where the process before this one ended.
         """
-        found: dict[float, float] = {}
-        for (_, status), histogram in list(self._times.get(route, {}).items()):
+        found: Buckets = {}
+        for (method, status), histogram in list(self._times.get(route, {}).items()):
             if status in statuses:
-                for sample in (each for metric in histogram.collect() for each in metric.samples):
-                    if sample.name.endswith("_bucket"):
-                        bound = float(sample.labels["le"])
-                        found[bound] = found.get(bound, 0.0) + sample.value
+                before = self._before[route][method, status]
+                for bound, number in _buckets(histogram).items():
+                    found[bound] = found.get(bound, 0.0) + number - before[bound]
         return found
 
     def add_to_the_rest(self, app: web.Application) -> None:
@@ -126,6 +131,11 @@ class Frame:
 
 
 frame_key: Final = web.AppKey("frame", Frame)
+
+
+def _buckets(histogram: Histogram) -> Buckets:
+    samples = (sample for metric in histogram.collect() for sample in metric.samples)
+    return {float(each.labels["le"]): each.value for each in samples if each.name.endswith("_bucket")}
 
 
 async def _unmatched(request: web.Request) -> web.StreamResponse:

@@ -8,12 +8,9 @@ from typing import Final
 
 import msgspec
 
-from web.frame import Frame
+from web.frame import Buckets, Frame
 
 ROUTES: Final = frozenset({"/api/v1/credits/use", "/api/v1/internal/credits/use"})
-
-Buckets = dict[float, float]
-"""How many deductions were answered within so many seconds, since the process began."""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,6 +55,11 @@ class _Compiled(jinja2.FileSystemBytecodeCache):
         digest = hashlib.sha256(made_by.encode()).hexdigest()[:16]
         super().__init__(str(directory), f"template-%s.{digest}")
 
+    def load_bytecode(self, bucket: Bucket) -> None:
+        """Use what is kept; where it cannot be read there is none."""
+        with contextlib.suppress(OSError):
+            super().load_bytecode(bucket)
+
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Keep one, unless that is not possible: it is compiled again then, when the next process starts."""
         if not sys.dont_write_bytecode:

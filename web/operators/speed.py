@@ -14,8 +14,8 @@ from typing import Final
 
 from aiohttp import web
 
-from web.frame import Frame, frame_key
-from web.operators.latency import Buckets, deductions_answered_within
+from web.frame import Buckets, Frame, frame_key
+from web.operators.latency import deductions_answered_within
 
 SAMPLE_EVERY_SECONDS: Final = 5.0
 SAMPLES_KEPT: Final = 121
