@@ -15,7 +15,7 @@ from devkit.detach import down, status, up_detached
 from devkit.errors import DevError
 from devkit.install import ensure_installed
 from devkit.lock import lock
-from devkit.paths import ROOT, VENV, VENV_PYTHON, data_dir
+from devkit.paths import LOCK_FILE, ROOT, VENV_PYTHON, data_dir
 from devkit.postgres import psql_command
 from devkit.screen import say
 from devkit.tail import show_logs
@@ -113,19 +113,19 @@ def _test(arguments: list[str]) -> int:
 
 def _compile_tests_once() -> None:
     """Let one process compile the tests and what they import, where otherwise each of several would."""
-    marker = VENV / "tests-compiled"
-    if marker.exists():
+    marker = ROOT / ".data" / "tests-compiled"
+    if marker.exists() and marker.stat().st_mtime > LOCK_FILE.stat().st_mtime:
         return
     say("Compiling the tests")
     # Where it fails, the tests will say why.
-    collected = subprocess.run(
+    subprocess.run(
         [str(VENV_PYTHON), "-m", "pytest", "--collect-only", "--quiet"],
         cwd=ROOT,
         capture_output=True,
         check=False,
     )
-    if collected.returncode == 0:
-        marker.touch()
+    marker.parent.mkdir(exist_ok=True)
+    marker.touch()
 
 
 def _check(arguments: list[str]) -> int:

@@ -1,5 +1,6 @@
 """Ports on the loopback interface that stay the same between runs."""
 
+import errno
 import random
 import socket
 from pathlib import Path
@@ -42,9 +43,11 @@ def _claim(port: int) -> bool:
     claim = socket.socket(socket.AF_UNIX)
     try:
         claim.bind(f"\0mana-credits-port-{port}")
-    except OSError:
+    except OSError as error:
         claim.close()
-        return False
+        if error.errno == errno.EADDRINUSE:
+            return False
+        raise
     claim.detach()
     return True
 

@@ -35,6 +35,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     shared = servers.TestServers()
     config.add_cleanup(shared.stop)
     shared.start()
+    if config.option.numprocesses:  # the parallel children collect, this process does not
+        gc.enable()
 
 
 def pytest_unconfigure() -> None:

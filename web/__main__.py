@@ -1,6 +1,7 @@
 """`python -m web`: WEB_PROCESSES processes serve HTTP until SIGTERM or SIGINT, then end what is under way.
 
-SIGHUP replaces several processes by new ones, one after the other, without refusing a connection.
+SIGHUP replaces several processes by new ones, one after the other, without refusing a connection.  A master of several
+imports little: where packages are missing it is the children that cannot start, and that say so in the log.
 """
 
 from __future__ import annotations

@@ -70,7 +70,7 @@ def test_both_generators_are_believed_only_as_far_as_the_ledger(
     if not own and wrk.version() is None:
         pytest.skip("wrk is not installed")
     counted = Counted(made, front, PACE)
-    report = counted.send(counted.plan(connections=4 if rate else 1, rate=rate), own=own)
+    report = counted.send(counted.plan(connections=4, rate=rate), own=own)
     assert report.ok > 0
     assert not [check for check in counted.checks() if "WRONG" in check]
     assert report.p50 <= report.p99 <= report.worst

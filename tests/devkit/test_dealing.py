@@ -51,6 +51,16 @@ def test_the_first_process_begins_with_what_waits_and_the_others_with_what_compu
     ]
 
 
+def test_none_is_lost_in_whatever_order_they_are_asked_for() -> None:
+    items = [
+        *ones_of("browser/test_b.py", 3),
+        *ones_of("domain/test_x.py", 2),
+        *ones_of("browser/test_a.py", 4),
+    ]
+    items += [*ones_of("domain/test_y.py", 1), *ones_of("domain/test_x.py", 5)[2:]]
+    assert sorted(deal(items, 2, TESTS), key=items.index) == items
+
+
 def test_more_long_ones_than_a_share_are_all_dealt() -> None:
     items = [
         *ones_of("domain/test_a.py", 1),

@@ -8,7 +8,6 @@ and the run would end with one process waiting and the others idle.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -55,7 +54,9 @@ def deal(items: Sequence[Item], processes: int, tests: Path) -> list[Item]:
         directory = str(path.parts[0])
         return directory if directory in TOGETHER else str(path.as_posix())
 
-    pieces = {name: list(piece) for name, piece in groupby(items, key=name_of)}
+    pieces: dict[str, list[Item]] = {}
+    for item in items:
+        pieces.setdefault(name_of(item), []).append(item)
     waiting = [pieces.pop(name) for name in WAITING if name in pieces]
     names = [name for name in pieces if name.partition("/")[0] in LONG | TOGETHER]
     long = [pieces.pop(name) for name in sorted(names, key=lambda name: name not in BEGUN_FIRST)]

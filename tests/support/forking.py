@@ -32,6 +32,9 @@ from domain.telemetry.sharing import DIRECTORY_VARIABLE
 FORKED_WITH = frozenset({"PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX"})
 """The parent has them as its children do."""
 
+MANY = ("WEB_PROCESSES", "WORKER_PROCESSES")
+"""Which say that it is a master."""
+
 LOADED_LATER = {
     "web": ("web.serving",),
     "workers": ("workers.actors", "workers.process"),
@@ -91,7 +94,8 @@ def start_module(
 ) -> Process:
     """Start `python -m <module>` in the checkout; its output is added to `log`."""
     special = [name for name in environment if name.startswith(READ_WHEN_LOADED) and name not in FORKED_WITH]
-    if not special:
+    is_master = any(environment.get(name, "1") != "1" for name in MANY)
+    if not special and not is_master:
         return _parent().fork(module, environment, log, arguments, has_own_session=has_own_session)
     with log.open("ab") as output:
         return subprocess.Popen(

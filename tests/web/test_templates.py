@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from jinja2.bccache import bc_magic
+
 from devkit.paths import ROOT
 
 COMPILE_ALL = """
@@ -43,14 +45,23 @@ def test_each_is_compiled_by_the_first_process_and_by_no_other(tmp_path: Path) -
     assert compiled(PYTHONPYCACHEPREFIX=str(tmp_path)) == (0, there_are)
 
 
-def test_what_is_kept_of_another_text_or_is_no_bytecode_is_not_used(tmp_path: Path) -> None:
+def test_everybody_may_read_what_is_kept(tmp_path: Path) -> None:
+    compiled(PYTHONPYCACHEPREFIX=str(tmp_path))
+    assert {file.stat().st_mode & 0o777 for file in kept_in(tmp_path)} == {0o644}
+
+
+def test_what_is_kept_of_another_text_or_is_damaged_is_compiled_and_written_again(tmp_path: Path) -> None:
     _, there_are = compiled(PYTHONPYCACHEPREFIX=str(tmp_path))
-    first, second, *_ = kept_in(tmp_path)
-    of_the_second = second.read_bytes()
-    second.write_bytes(first.read_bytes())  # its checksum is of another template
-    first.write_bytes(b"nonsense")
-    assert compiled(PYTHONPYCACHEPREFIX=str(tmp_path)) == (2, there_are)
-    assert second.read_bytes() == of_the_second
+    good = {file: file.read_bytes() for file in kept_in(tmp_path)}
+    first, *others = good
+    checksums_end = len(bc_magic) + 30
+    wrong = [good[first], b"", b"nonsense", bc_magic, bc_magic + b"nonsense", bc_magic + bytes(50)]
+    wrong += [good[others[0]][:checksums_end], good[others[0]][:-10]]
+    for file, content in zip(others, wrong, strict=False):
+        file.write_bytes(content)
+    assert len(others) >= len(wrong)
+    assert compiled(PYTHONPYCACHEPREFIX=str(tmp_path)) == (len(wrong), there_are)
+    assert {file: file.read_bytes() for file in kept_in(tmp_path)} == good
 
 
 def test_where_nothing_may_be_written_each_process_compiles_for_itself(tmp_path: Path) -> None:

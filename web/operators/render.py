@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import importlib.util
+import pickle
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -44,27 +45,37 @@ LIVE_BLOCK: Final = "live"
 
 
 class _Compiled(jinja2.FileSystemBytecodeCache):
-    """Compiled templates, kept where Python keeps compiled modules, and as it does: if it can and may write there.
+    """Compiled templates, kept where Python keeps compiled modules, and as it does: if it can and may write there, for
+    everybody who may read the templates.
 
     One is used for the same text alone, compiled by the same Jinja and Python, with the options that stand here.
     """
 
     def __init__(self) -> None:
+        self._made_by = f"{version('jinja2')} {Path(__file__).read_text('utf-8')}"
         directory = Path(importlib.util.cache_from_source(__file__)).parent
-        made_by = f"{sys.implementation.cache_tag} {version('jinja2')} {Path(__file__).read_text('utf-8')}"
-        digest = hashlib.sha256(made_by.encode()).hexdigest()[:16]
-        super().__init__(str(directory), f"template-%s.{digest}")
+        super().__init__(str(directory), f"template-%s.{sys.implementation.cache_tag}")
+
+    def get_source_checksum(self, source: str) -> str:
+        """Of all that makes a compiled template what it is."""
+        return super().get_source_checksum(f"{self._made_by} {source}")
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Use what is kept; where it cannot be read there is none."""
-        with contextlib.suppress(OSError):
+        """Use what is kept; what cannot be read, or was not written to its end, is compiled and written again."""
+        try:
             super().load_bytecode(bucket)
+        except (OSError, EOFError, ValueError, pickle.UnpicklingError):
+            bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Keep one, unless that is not possible: it is compiled again then, when the next process starts."""
         if not sys.dont_write_bytecode:
             with contextlib.suppress(OSError):
+                Path(self.directory).mkdir(parents=True, exist_ok=True)
                 super().dump_bytecode(bucket)
+                Path(self._get_cache_filename(bucket)).chmod(
+                    0o644
+                )  # written as a temporary file: for its owner alone
 
 
 _environment: Final = jinja2.Environment(
@@ -116,3 +127,7 @@ def fragment(template: str, facts: dict[str, Any], request: web.Request) -> web.
 def is_fragment(request: web.Request) -> bool:
     """Whether the live part alone was asked for."""
     return FRAGMENT_HEADER in request.headers
+
+
+if __name__ == "__main__":  # for an installation whose processes may not write
+    compile_all()
