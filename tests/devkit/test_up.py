@@ -19,6 +19,7 @@ from devkit.paths import ROOT
 from devkit.runfile import ProcessId, Run
 from tests import servers
 from tests.devkit.conftest import eventually, unconfigured
+from tests.support.process import NO_AUTHORITIES
 
 
 class Dev:
@@ -27,7 +28,7 @@ class Dev:
     def __init__(self, data: Path, environ: dict[str, str]) -> None:
         self.data = data
         self.port = ports.choose()
-        self.environ = {**environ, "DATA_DIR": str(data), "PORT": str(self.port)}
+        self.environ = {**environ, **NO_AUTHORITIES, "DATA_DIR": str(data), "PORT": str(self.port)}
         self.running: subprocess.Popen[str] | None = None
         self.said = ""
 

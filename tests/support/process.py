@@ -17,6 +17,9 @@ START_SECONDS = 60.0
 STOP_SECONDS = 20.0
 KEPT = ("PATH", "HOME", "LANG", "PYTHONPYCACHEPREFIX")
 
+NO_AUTHORITIES = {"SSL_CERT_FILE": os.devnull}
+"""Whoever tests' processes talk to has no certificate, and reading those of all authorities is a tenth of a start."""
+
 
 class WebProcess:
     """`python -m web` on a port that stays the same; its output is added to `log`."""
@@ -75,7 +78,7 @@ class WebProcess:
 def process_environment(variables: Mapping[str, str]) -> dict[str, str]:
     """An environment with nothing of the service's but `variables`."""
     kept = {name: os.environ[name] for name in KEPT if name in os.environ}
-    return {**kept, "PYTHONUNBUFFERED": "1", **variables}
+    return {**kept, **NO_AUTHORITIES, "PYTHONUNBUFFERED": "1", **variables}
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from web.app import make_app
 from workers.actors import all_handlers
 from workers.parts import Parts
 
-WORK_PAUSE_SECONDS = 0.005
+WORK_PAUSE_SECONDS = 0.01
 
 
 @dataclass
