@@ -94,7 +94,7 @@ async def test_no_action_without_a_reason_and_nothing_is_written(service: Servic
     acting = [one for one in OPERATIONS if one.body is not None and "preview" not in one.path]
     for one in acting:
         fields = {"direction": "grant", "amount": 1, "kind": "x", "idempotencyKey": "k"}
-        for reason in ({}, {"reason": ""}, {"reason": None}, {"reason": 5}, {"reason": "x" * 501}):
+        for reason in ({}, {"reason": ""}, {"reason": None}, {"reason": 5}, {"reason": "x" * 501}, {"reason": " \x1e"}):
             reply = await service.call(
                 one.method, address(path_of(one)), {**fields, **reason}, headers=as_admin(service)
             )

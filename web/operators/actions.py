@@ -28,7 +28,9 @@ Reason = Annotated[
     Meta(
         min_length=1,
         max_length=REASON_CHARACTERS_MAX,
-        pattern=r"[^\s\x00]",  # something besides blanks, which the audit does not keep
+        # Something besides blanks and control characters, which the audit does not keep.  Those that are blank to one
+        # engine of regular expressions and not to another are named: U+001C to U+001F, U+0085, U+FEFF.
+        pattern=r"[^\s\x00-\x1f\x7f-\x9f\ufeff]",
         description="Why, for the audit",
         examples=["ticket 4711: charged twice"],
     ),
