@@ -6,6 +6,8 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import jsonschema_rs
+import msgspec
 import pytest
 from dramatiq import Message
 
@@ -17,6 +19,7 @@ from tests.support.service import Service
 from tests.support.world import World, make_world
 from web.app import operations
 from web.openapi.document import path_of
+from web.operators.actions import ReasonBody
 from web.routing import Access
 
 ADMIN = "/api/v1/admin"
@@ -89,12 +92,34 @@ async def test_each_endpoint_with_each_credential(service: Service) -> None:
     assert service.books.everything() == before
 
 
+def test_what_is_no_reason_is_none_by_its_schema_too() -> None:
+    """Of each character alone, whatever engine of regular expressions a caller's tools have."""
+    by_schema = jsonschema_rs.validator_for(msgspec.json.schema(ReasonBody))
+    refused = 0
+    for character in map(chr, [*range(0xD800), *range(0xE000, 0x11000)]):
+        try:
+            msgspec.convert({"reason": character}, ReasonBody)
+        except msgspec.ValidationError:
+            refused += 1
+            assert not by_schema.is_valid({"reason": character}), ascii(character)
+        else:
+            assert by_schema.is_valid({"reason": character}), ascii(character)
+    assert refused > 70
+
+
 async def test_no_action_without_a_reason_and_nothing_is_written(service: Service, world: World) -> None:
     before = service.books.everything()
     acting = [one for one in OPERATIONS if one.body is not None and "preview" not in one.path]
     for one in acting:
         fields = {"direction": "grant", "amount": 1, "kind": "x", "idempotencyKey": "k"}
-        for reason in ({}, {"reason": ""}, {"reason": None}, {"reason": 5}, {"reason": "x" * 501}, {"reason": " \x1e"}):
+        for reason in (
+            {},
+            {"reason": ""},
+            {"reason": None},
+            {"reason": 5},
+            {"reason": "x" * 501},
+            {"reason": " \x1e"},
+        ):
             reply = await service.call(
                 one.method, address(path_of(one)), {**fields, **reason}, headers=as_admin(service)
             )

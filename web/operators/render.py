@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import hashlib
 import importlib.util
-import pickle
+import pickle  # nosec B403 - for the name of its error; what Jinja keeps lies where compiled modules do
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
