@@ -21,7 +21,8 @@ SYNC = "/api/v1/sync"
 ADMIN_SYNC = "/api/v1/admin/sync"
 
 STRIPE_TRIES = 40
-GIVER_CREDITS = 5_000
+GIVER_CREDITS = 500_000
+"""More than one spends in hours at any pace: 5,000 were gone after half an hour."""
 
 
 async def giver(person: Person, chance: random.Random) -> None:
