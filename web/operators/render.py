@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import hashlib
 import importlib.util
-import pickle  # nosec B403 - for the name of its error; what Jinja keeps lies where compiled modules do
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
@@ -15,10 +14,11 @@ from pathlib import Path
 from typing import Any, Final
 
 import jinja2
+import structlog
 from aiohttp import hdrs, web
 from jinja2.bccache import Bucket
 
-from web.operators import assets, charts
+from web.operators import assets, charts, words
 from web.operators.words import FILTERS
 
 CONTENT_SECURITY_POLICY: Final = (
@@ -43,16 +43,21 @@ FRAGMENT_HEADER: Final = "X-Ops-Fragment"
 
 LIVE_BLOCK: Final = "live"
 
+READ_AND_WRITE: Final = 0o666
+
+log: Final = structlog.get_logger(__name__)
+
 
 class _Compiled(jinja2.FileSystemBytecodeCache):
     """Compiled templates, kept where Python keeps compiled modules, and as it does: if it can and may write there, for
-    everybody who may read the templates.
+    those who may read the source.
 
-    One is used for the same text alone, compiled by the same Jinja and Python, with the options that stand here.
+    One is used for the same text alone, compiled by the same Jinja and Python, with the options and filters of now.
     """
 
     def __init__(self) -> None:
-        self._made_by = f"{version('jinja2')} {Path(__file__).read_text('utf-8')}"
+        sources = (Path(module).read_text("utf-8") for module in (__file__, words.__file__))
+        self._made_by = " ".join((version("jinja2"), *sources))
         directory = Path(importlib.util.cache_from_source(__file__)).parent
         super().__init__(str(directory), f"template-%s.{sys.implementation.cache_tag}")
 
@@ -61,21 +66,25 @@ class _Compiled(jinja2.FileSystemBytecodeCache):
         return super().get_source_checksum(f"{self._made_by} {source}")
 
     def load_bytecode(self, bucket: Bucket) -> None:
-        """Use what is kept; what cannot be read, or was not written to its end, is compiled and written again."""
+        """Use what is kept.  What cannot be read, or is damaged, is compiled and written again."""
         try:
             super().load_bytecode(bucket)
-        except (OSError, EOFError, ValueError, pickle.UnpicklingError):
+        except OSError:
+            bucket.reset()
+        except Exception as error:  # noqa: BLE001 - Jinja unpickles it, and damage can raise anything there
+            log.warning("compiled_template_damaged", error=type(error).__name__)
             bucket.reset()
 
     def dump_bytecode(self, bucket: Bucket) -> None:
         """Keep one, unless that is not possible: it is compiled again then, when the next process starts."""
-        if not sys.dont_write_bytecode:
-            with contextlib.suppress(OSError):
-                Path(self.directory).mkdir(parents=True, exist_ok=True)
-                super().dump_bytecode(bucket)
-                Path(self._get_cache_filename(bucket)).chmod(
-                    0o644
-                )  # written as a temporary file: for its owner alone
+        if sys.dont_write_bytecode:
+            return
+        with contextlib.suppress(OSError):
+            Path(self.directory).mkdir(parents=True, exist_ok=True)
+            super().dump_bytecode(bucket)
+            # It was written as a temporary file, which is its owner's alone.
+            kept = Path(self._get_cache_filename(bucket))
+            kept.chmod(Path(__file__).stat().st_mode & READ_AND_WRITE)
 
 
 _environment: Final = jinja2.Environment(
