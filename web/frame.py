@@ -6,7 +6,7 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Container, Iterable
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 from aiohttp import web
@@ -42,6 +42,13 @@ Buckets = dict[float, float]
 """How many requests were answered within so many seconds."""
 
 
+class _Counted(NamedTuple):
+    """What Prometheus is told of a route's answers of one kind, and what it was told before this process began."""
+
+    histogram: Histogram
+    before: Buckets
+
+
 class Frame:
     """What is put around every handler when its route is added: calls, not signals and middlewares of aiohttp,
     which cost each request a tenth of its time.  Pages of `cors_origins` may read answers.
@@ -50,8 +57,7 @@ class Frame:
     def __init__(self, cors_origins: Iterable[str]) -> None:
         self._origins = frozenset(cors_origins)
         self._private: set[str] = set()
-        self._times: dict[str, dict[tuple[str, int], Histogram]] = {}
-        self._before: dict[str, dict[tuple[str, int], Buckets]] = {}
+        self._counted: dict[str, dict[tuple[str, int], _Counted]] = {}
         self.is_last = False
         """Whether every answer is the last on its connection: the process is about to end."""
 
@@ -60,8 +66,7 @@ class Frame:
 
         What is not `is_shared` no other origin's page may read.
         """
-        times = self._times.setdefault(route, {})
-        before = self._before.setdefault(route, {})
+        times: dict[tuple[str, int], Histogram] = {}
         if not is_shared:
             self._private.add(route)
 
@@ -78,7 +83,8 @@ class Frame:
             histogram = times.get(known)
             if histogram is None:
                 histogram = times[known] = REQUESTS.labels(request.method, route, str(response.status))
-                before[known] = _buckets(histogram)
+                counted = _Counted(histogram, _buckets(histogram))
+                self._counted.setdefault(route, {}).setdefault(known, counted)
             histogram.observe(seconds)
             if _root_logger.isEnabledFor(logging.DEBUG):
                 who = _who(request, route)
@@ -93,11 +99,10 @@ class Frame:
         Of what Prometheus is told, which goes on where the process before this one ended.
         """
         found: Buckets = {}
-        for (method, status), histogram in list(self._times.get(route, {}).items()):
+        for (_, status), counted in self._counted.get(route, {}).items():
             if status in statuses:
-                before = self._before[route][method, status]
-                for bound, number in _buckets(histogram).items():
-                    found[bound] = found.get(bound, 0.0) + number - before[bound]
+                for bound, number in _buckets(counted.histogram).items():
+                    found[bound] = found.get(bound, 0.0) + number - counted.before[bound]
         return found
 
     def add_to_the_rest(self, app: web.Application) -> None:

@@ -12,6 +12,8 @@ from web.frame import Buckets, Frame
 
 ROUTES: Final = frozenset({"/api/v1/credits/use", "/api/v1/internal/credits/use"})
 
+ANY_STATUS: Final = range(600)
+
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
     """Deductions that this process answered since its start.
@@ -26,7 +28,7 @@ class Latency(msgspec.Struct, frozen=True, kw_only=True):
     p99_ms: float | None
 
 
-def deductions_answered_within(frame: Frame, statuses: Container[int] = range(600)) -> Buckets:
+def deductions_answered_within(frame: Frame, statuses: Container[int] = ANY_STATUS) -> Buckets:
     """Those of this process that were answered with one of the statuses."""
     found: Buckets = {}
     for route in ROUTES:
