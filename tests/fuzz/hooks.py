@@ -54,8 +54,8 @@ OTHER_NAMES: Mapping[tuple[str, str], str] = {
 }
 """Paths that mean something else with another method, and so do not answer 405."""
 
-FRAMING = frozenset({"connection", "content-length", "expect", "host", "transfer-encoding", "upgrade"})
-"""Headers that say where a request ends, and to whom: with any text in them a good request is none."""
+FRAMING = frozenset({"content-length", "transfer-encoding"})
+"""Headers that say where a request ends: with any text in them a good request is none."""
 
 
 @schemathesis.hook
