@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from devkit import ports
 from devkit.postgres import Postgres
 from devkit.valkey import Valkey
 from tests import servers
@@ -42,13 +41,6 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def pytest_unconfigure() -> None:
     """End what this process forks from."""
     forking.close()
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    """Ports are chosen at random: parallel processes choose among different ones."""
-    if hasattr(config, "workerinput"):
-        number = int(config.workerinput["workerid"].removeprefix("gw"))
-        ports.CHOSEN_PORTS = ports.CHOSEN_PORTS[number :: config.workerinput["workercount"]]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
