@@ -6,7 +6,7 @@ from collections.abc import Callable
 POLL_SECONDS = 0.02
 POLL_SECONDS_MAX = 0.2
 POLL_SHARE = 0.05
-"""A pause is at most this share of the time that has passed: who has waited long is told a little later."""
+"""A pause is this share of the time that has passed, within the two: who has waited long is told a little later."""
 
 
 def wait_until(condition: Callable[[], bool], timeout_seconds: float) -> bool:
