@@ -46,8 +46,16 @@ def engine_that_dies(database_url: str, before: int | None = None) -> Iterator[E
         yield engine
     finally:
         for session in sessions:
-            session.close()
+            _end(session)
         engine.dispose()
+
+
+def _end(session: Any) -> None:
+    """What the server does when the session is gone: done when this returns, not a moment later."""
+    if not session.closed:
+        session.rollback()
+        session.execute("SELECT pg_advisory_unlock_all()")
+        session.close()
 
 
 def at_every_statement(
