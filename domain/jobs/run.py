@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from enum import StrEnum
 from functools import partial
@@ -18,7 +19,7 @@ from sqlalchemy import Connection, Engine, Row, bindparam, select, update
 from sqlalchemy.exc import DBAPIError
 
 from domain.errors import Refusal
-from domain.jobs.claiming import CRASHES_MAX, claim, unlock
+from domain.jobs.claiming import CRASHES_MAX, claim, claim_suspect, hold_back, unlock
 from domain.jobs.failing import ERRORS_KEPT_MAX, TRIES_MIN, backoff, describe, error_entry
 from domain.jobs.handlers import Handler, Once, Outside, Steps
 from domain.jobs.read import JobState
@@ -31,6 +32,9 @@ LOST_RACE_TRIES_MAX: Final = 5
 """How often a transaction that lost a race is run at once, before it counts as a failed attempt."""
 
 LOST_RACES: Final = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
+
+_ON_A_SUSPECT: Final = threading.Lock()
+"""Held while this process is on a job whose worker died on it."""
 
 _LOCK_ROW: Final = select(jobs.c.state).where(jobs.c.id == bindparam("job_id")).with_for_update()
 _FINISH: Final = update(jobs).where(jobs.c.id == bindparam("job_id"))
@@ -78,9 +82,10 @@ def run_job(
             is_ours, row = claim(connection, job_id, now=clock())
             if not is_ours:
                 return Ending.SKIPPED
-            ending = Ending.SKIPPED
             if row is not None:
                 ending = _Attempt(connection, handler, row, clock, nudge).run()
+            else:
+                ending = _run_suspect(connection, handler, job_id, clock, nudge)
             unlock(connection, job_id)
         except BaseException:
             # Whatever state the session is in, its end gives up the lock.
@@ -89,8 +94,37 @@ def run_job(
         return ending
 
 
+def _run_suspect(
+    connection: Connection,
+    handler: Handler,
+    job_id: UUID,
+    clock: Callable[[], datetime],
+    nudge: Nudge | None,
+) -> Ending:
+    """Attempt a job whose worker died on it, if this process is on no other such.
+
+    A killer then takes none of them along a second time, and they end while it goes on killing.
+    """
+    if not _ON_A_SUSPECT.acquire(blocking=False):
+        hold_back(connection, job_id, now=clock())
+        return Ending.SKIPPED
+    with ExitStack() as alone:
+        alone.callback(_ON_A_SUSPECT.release)
+        row = claim_suspect(connection, job_id, now=clock())
+        if row is None:
+            return Ending.SKIPPED
+        return _Attempt(connection, handler, row, clock, nudge, cleared=alone.close).run()
+
+
+def _nobody_waits() -> None:
+    """A job that is no suspect keeps none waiting."""
+
+
 class _Attempt:
-    """One attempt at a claimed job, on the connection whose session holds its lock."""
+    """One attempt at a claimed job, on the connection whose session holds its lock.
+
+    `cleared` is called once it is shown that the job does not kill its worker.
+    """
 
     def __init__(
         self,
@@ -99,12 +133,15 @@ class _Attempt:
         row: Row[Any],
         clock: Callable[[], datetime],
         nudge: Nudge | None,
+        *,
+        cleared: Callable[[], object] = _nobody_waits,
     ) -> None:
         self._connection = connection
         self._handler = handler
         self._row = row
         self._clock = clock
         self._nudge = nudge
+        self._cleared = cleared
         self._retry_until: datetime | None = row.retry_until
         self._began = time.monotonic()
         self._log = log.bind(kind=row.kind, job_id=str(row.id), attempt=row.attempts, user_id=row.user_id)
@@ -189,6 +226,7 @@ class _Attempt:
         while has_more:
             step = partial(self._step, handler, job, progress)
             progress, has_more = self._in_transaction(step)
+            self._cleared()
         return Ending.DONE
 
     def _step(self, handler: Steps[Any, Any], job: Any, progress: Any, now: datetime) -> tuple[Any, bool]:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, text
 from domain.database import transaction
 from domain.errors import InsufficientCredits, Refusal
 from domain.jobs import Ending, Handler, Job, Once, Outside, Queue, Steps, add_job, job_result, retry, run_job
-from domain.jobs.claiming import CRASHES_MAX
+from domain.jobs.claiming import CRASHES_MAX, SUSPECT_HELD_BACK
 from domain.jobs.failing import ERRORS_KEPT_MAX, TRIES_MIN, backoff
 from domain.jobs.refusals import UnknownRefusal
 from domain.nudge import AddedJob
@@ -374,6 +374,60 @@ def test_crashes_count_only_in_a_row(engine: Engine) -> None:
         now = row_of(engine, job_id).run_at
 
 
+def test_a_suspect_waits_while_its_worker_is_on_another_and_neighbours_do_not(engine: Engine) -> None:
+    first, second = add(engine, Write(key="first")), add(engine, Write(key="second"))
+    neighbour = add(engine, Write(key="neighbour"))
+    crash(engine, first)
+    crash(engine, second)
+    beside: list[Ending] = []
+
+    def run_the_others(connection: Connection, job: Write, now: datetime) -> None:
+        beside.extend([run(engine, WRITES, second), run(engine, WRITES, neighbour)])
+        write(connection, job, now)
+
+    assert run(engine, Once(Write, run_the_others), first) == Ending.DONE
+    assert beside == [Ending.SKIPPED, Ending.DONE]
+    row = row_of(engine, second)
+    assert (row.attempts, row.run_at) == (1, NOW), "it was not begun, and is due"
+    assert row.nudge_at == NOW + SUSPECT_HELD_BACK
+    assert run(engine, WRITES, second) == Ending.DONE
+    assert effects(engine) == ["first", "neighbour", "second"]
+
+
+def test_a_suspect_that_failed_or_was_interrupted_keeps_no_other_waiting(engine: Engine) -> None:
+    class Interrupt(BaseException):
+        pass
+
+    def be_interrupted(_connection: Connection, _job: Poison, _now: datetime) -> None:
+        raise Interrupt
+
+    poison, good = add(engine, Poison()), add(engine, Write(key="good"))
+    for job_id in (poison, poison, good):
+        crash(engine, job_id)
+    with pytest.raises(Interrupt):
+        run(engine, Once(Poison, be_interrupted), poison)
+    assert run(engine, WRITES, good) == Ending.DONE
+
+
+def test_what_is_not_due_or_has_ended_is_not_held_back(engine: Engine) -> None:
+    suspect, later, ended = (add(engine, Write(key=key)) for key in ("suspect", "later", "ended"))
+    assert run(engine, WRITES, ended) == Ending.DONE
+    crash(engine, suspect)
+    crash(engine, later)
+    with transaction(engine) as connection:
+        connection.execute(
+            text("UPDATE ops.jobs SET run_at = :at, nudge_at = :at WHERE id = :id"),
+            {"id": later, "at": NOW + timedelta(hours=1)},
+        )
+    before = [row_of(engine, later), row_of(engine, ended)]
+
+    def run_the_others(_connection: Connection, _job: Write, _now: datetime) -> None:
+        assert [run(engine, WRITES, job_id) for job_id in (later, ended)] == [Ending.SKIPPED] * 2
+
+    assert run(engine, Once(Write, run_the_others), suspect) == Ending.DONE
+    assert [row_of(engine, later), row_of(engine, ended)] == before
+
+
 # --- steps ---
 
 
@@ -427,6 +481,17 @@ def test_progress_forgives_the_crashes_and_failures_before_it(engine: Engine) ->
     assert seen[0].retry_until is None
     assert row_of(engine, job_id).retry_until == later + Write.horizon
     assert effects(engine) == ["s0"]
+
+
+def test_a_long_suspect_keeps_others_waiting_until_its_first_progress(engine: Engine) -> None:
+    endings: list[Ending] = []
+    long, other = add(engine, Write(key="s")), add(engine, Write(key="other"))
+    crash(engine, long)
+    crash(engine, other)
+    steps = steps_of(3, lambda _count: endings.append(run(engine, WRITES, other)))
+    assert run(engine, steps, long) == Ending.DONE
+    assert endings == [Ending.SKIPPED, Ending.DONE, Ending.SKIPPED]
+    assert row_of(engine, other).attempts == 2
 
 
 def test_a_long_job_that_was_refused_begins_anew_when_an_operator_wants_it(engine: Engine) -> None:

@@ -101,7 +101,7 @@ def test_a_job_that_kills_its_worker_does_not_block_its_neighbours(
     poison = add(engine, Poison(kills=True), now=now())
     for number in range(50):
         add(engine, Write(key=f"{number:02}", seconds=0.05), now=now())
-    # A neighbour that ran beside it pauses too; by chance it meets the killer again, and pauses longer.
+    # A neighbour that ran beside it pauses too, and is a suspect from then on: it dies with no killer again.
     took = eventually(lambda: len(effects(engine)) == 50, "done", 60)
     eventually(lambda: crew.said("process_died") >= 1, "died", 5)
     assert effects(engine) == [f"{number:02}" for number in range(50)]
