@@ -6,14 +6,15 @@ import signal
 import time
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 from uuid import UUID
 
+import msgspec
 from sqlalchemy import Connection, Engine, select, text
 
 from domain import tables
 from domain.database import make_engine, transaction
-from domain.jobs import Ending, Handler, Job, Once, Queue, add_job, run_job
+from domain.jobs import Ending, Handler, Job, Once, Queue, Steps, add_job, run_job
 
 NOW = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 
@@ -72,12 +73,27 @@ def never_end(_connection: Connection, _job: Endless, _now: datetime) -> None:
         time.sleep(0.05)
 
 
-HANDLERS: tuple[Handler, ...] = (
-    Once(Write, write),
-    Once(WriteMail, write),
-    Once(Poison, fail),
-    Once(Endless, never_end),
-)
+WRITES: Final = Once(Write, write)
+POISONS: Final = Once(Poison, fail)
+
+HANDLERS: tuple[Handler, ...] = (WRITES, Once(WriteMail, write), POISONS, Once(Endless, never_end))
+
+
+class Counted(msgspec.Struct, frozen=True):
+    """How many steps a job of several has made."""
+
+    count: int = 0
+
+
+def steps_of(total: int, before: Callable[[int], None] = lambda _count: None) -> Steps[Write, Counted]:
+    """A job of `total` steps, each of which writes its number; `before` its commit `before(number)` is called."""
+
+    def step(connection: Connection, job: Write, made: Counted, now: datetime) -> tuple[Counted, bool]:
+        write(connection, Write(key=f"{job.key}{made.count}"), now)
+        before(made.count)
+        return Counted(made.count + 1), made.count + 1 < total
+
+    return Steps(Write, Counted(), step)
 
 
 @contextlib.contextmanager
@@ -110,6 +126,17 @@ def row_of(engine: Engine, job_id: UUID) -> Any:
     """The job's row, as it stands."""
     with transaction(engine) as connection:
         return connection.execute(select(tables.jobs).where(tables.jobs.c.id == job_id)).one()
+
+
+def run(engine: Engine, handler: Handler, job_id: UUID, now: datetime = NOW) -> Ending:
+    """Attempt it once, here, at a moment."""
+    return run_job(engine, handler, job_id, clock=lambda: now)
+
+
+def crash(engine: Engine, job_id: UUID) -> None:
+    """Begin an attempt and lose its worker, as `kill -9` does: the claim stays, the session goes."""
+    with transaction(engine) as connection:
+        connection.execute(text("UPDATE ops.jobs SET attempts = attempts + 1 WHERE id = :id"), {"id": job_id})
 
 
 def states(engine: Engine) -> dict[str, int]:
