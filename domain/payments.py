@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 import msgspec
@@ -96,9 +96,12 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventList(msgspec.Struct, frozen=True, kw_only=True):
-    """Events, oldest first, as they were `at` a time by the provider's own clock; None where it did not tell."""
+    """Events, oldest first, as they were `at` a time by the provider's own clock; None where it did not tell.
 
-    events: list[dict[str, Any]]
+    Each is JSON: they may be thousands, and take a tenth of the memory that they take when decoded.
+    """
+
+    events: list[bytes]
     at: datetime | None
 
 
