@@ -99,6 +99,14 @@ def test_fewer_rows_where_more_is_refused_and_a_longer_queue_where_more_is_asked
     assert [one for one in lines(samples) if one.problem] == []
 
 
+@pytest.mark.parametrize(("more", "problem"), [(60, ""), (200, "grew by 200")])
+def test_a_queue_that_swings_is_not_taken_for_one_that_grows(more: int, problem: str) -> None:
+    samples = [sample(at) for at in range(1, SAMPLES + 1)]
+    for at, one in enumerate(samples):
+        one.waiting["jobs"] = at * 40 % 400 + (more if at >= SAMPLES * 4 // 5 else 0)
+    assert [one.problem for one in lines(samples) if one.name == "jobs"] == [problem]
+
+
 def test_a_soak_is_drawn_with_a_line_for_each_thing() -> None:
     drawn = picture([sample(at) for at in range(1, SAMPLES)], "<30 minutes & more>")
     root = ET.fromstring(drawn)

@@ -19,7 +19,11 @@ a hundred bytes a request is more within a hundred thousand requests."""
 
 CONNECTIONS_GROW_MAX = 1
 QUEUE_GROWS_MAX = 20
-"""A queue's length is what a few seconds of work are, by chance: more of it where more is asked for in a second."""
+"""A queue's length is what a few seconds of work are, by chance: more of it where more is asked for in a second.
+
+What is done every two seconds swings between nothing and two seconds' worth, and so does the median of a few dozen
+samples, by a tenth: it is held against what a quarter of the early samples had or more.
+"""
 
 ROWS_WORTH_MIN = 300
 GROWTH_RATIO = (0.67, 1.5)
@@ -55,8 +59,11 @@ def lines(samples: Sequence[Sample]) -> list[Line]:
 
 def fifth(samples: Sequence[Sample], number: int, of: Callable[[Sample], float]) -> float:
     """The median of what the samples of a fifth (1 to FIFTHS) have."""
-    begin, end = len(samples) * (number - 1) // FIFTHS, len(samples) * number // FIFTHS
-    return statistics.median(of(sample) for sample in samples[begin:end])
+    return statistics.median(of(sample) for sample in _of_fifth(samples, number))
+
+
+def _of_fifth(samples: Sequence[Sample], number: int) -> Sequence[Sample]:
+    return samples[len(samples) * (number - 1) // FIFTHS : len(samples) * number // FIFTHS]
 
 
 def _early_and_late(samples: Sequence[Sample], of: Callable[[Sample], float]) -> tuple[float, float]:
@@ -78,14 +85,15 @@ def _connections(samples: Sequence[Sample], name: str) -> Line:
 
 def _queue(samples: Sequence[Sample], name: str) -> Line:
     early, late = _early_and_late(samples, lambda sample: sample.waiting[name])
+    often = statistics.quantiles((sample.waiting[name] for sample in _of_fifth(samples, 2)), n=4)[-1]
     pace = max(1.0, _operations_in(samples, FIFTHS) / max(1, _operations_in(samples, 2)))
-    problem = f"grew by {late - early:.0f}" if late > early * pace + QUEUE_GROWS_MAX else ""
+    problem = f"grew by {late - early:.0f}" if late > often * pace + QUEUE_GROWS_MAX else ""
     return Line("waiting", name, early, late, "", problem)
 
 
 def _operations_in(samples: Sequence[Sample], number: int) -> int:
-    begin, end = len(samples) * (number - 1) // FIFTHS, len(samples) * number // FIFTHS
-    return samples[end - 1].operations - samples[begin].operations
+    of_fifth = _of_fifth(samples, number)
+    return of_fifth[-1].operations - of_fifth[0].operations
 
 
 def _growth(samples: Sequence[Sample], table: str) -> Line:
