@@ -22,6 +22,7 @@ from domain.errors import Refusal
 from domain.jobs.claiming import CRASHES_MAX, claim, claim_suspect, hold_back, unlock
 from domain.jobs.failing import ERRORS_KEPT_MAX, TRIES_MIN, backoff, describe, error_entry
 from domain.jobs.handlers import Handler, Once, Outside, Steps
+from domain.jobs.kind import Queue
 from domain.jobs.read import JobState
 from domain.jobs.refusals import refusal_to_row
 from domain.nudge import Nudge, take_added
@@ -33,8 +34,8 @@ LOST_RACE_TRIES_MAX: Final = 5
 
 LOST_RACES: Final = (pg.DeadlockDetected, pg.SerializationFailure, pg.UniqueViolation)
 
-_ON_A_SUSPECT: Final = threading.Lock()
-"""Held while this process is on a job whose worker died on it."""
+_ON_A_SUSPECT: Final = {queue: threading.Lock() for queue in Queue}
+"""Held while this process is on a job of that queue whose worker died on it: money does not wait for a long sweep."""
 
 _LOCK_ROW: Final = select(jobs.c.state).where(jobs.c.id == bindparam("job_id")).with_for_update()
 _FINISH: Final = update(jobs).where(jobs.c.id == bindparam("job_id"))
@@ -101,15 +102,16 @@ def _run_suspect(
     clock: Callable[[], datetime],
     nudge: Nudge | None,
 ) -> Ending:
-    """Attempt a job whose worker died on it, if this process is on no other such.
+    """Attempt a job whose worker died on it, if this process is on no other such of its queue.
 
     A killer then takes none of them along a second time, and they end while it goes on killing.
     """
-    if not _ON_A_SUSPECT.acquire(blocking=False):
+    is_on_a_suspect = _ON_A_SUSPECT[handler.kind.queue]
+    if not is_on_a_suspect.acquire(blocking=False):
         hold_back(connection, job_id, now=clock())
         return Ending.SKIPPED
     with ExitStack() as alone:
-        alone.callback(_ON_A_SUSPECT.release)
+        alone.callback(is_on_a_suspect.release)
         row = claim_suspect(connection, job_id, now=clock())
         if row is None:
             return Ending.SKIPPED

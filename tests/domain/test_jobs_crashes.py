@@ -17,6 +17,7 @@ from tests.support.jobs import (
     WRITES,
     Poison,
     Write,
+    WriteMail,
     add,
     crash,
     effects,
@@ -113,6 +114,19 @@ def test_a_suspect_waits_while_its_worker_is_on_another_and_neighbours_do_not(en
     assert row.nudge_at == NOW + SUSPECT_HELD_BACK
     assert run(engine, WRITES, second) == Ending.DONE
     assert effects(engine) == ["first", "neighbour", "second"]
+
+
+def test_a_suspect_keeps_none_of_another_queue_waiting(engine: Engine) -> None:
+    money, mail = add(engine, Write(key="money")), add(engine, WriteMail(key="mail"))
+    crash(engine, money)
+    crash(engine, mail)
+
+    def run_the_other(connection: Connection, job: WriteMail, now: datetime) -> None:
+        assert run(engine, WRITES, money) == Ending.DONE
+        write(connection, job, now)
+
+    assert run(engine, Once(WriteMail, run_the_other), mail) == Ending.DONE
+    assert effects(engine) == ["mail", "money"]
 
 
 def test_a_suspect_that_failed_or_was_interrupted_keeps_no_other_waiting(engine: Engine) -> None:
