@@ -4,7 +4,8 @@ its room is stripe_gateway, and nothing else knows its SDK.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from enum import StrEnum
 from typing import Final, Protocol
@@ -96,12 +97,14 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class EventList(msgspec.Struct, frozen=True, kw_only=True):
-    """Events, oldest first, as they were `at` a time by the provider's own clock; None where it did not tell.
+    """What was `read` of events, as they were `at` a time by the provider's own clock; None where it did not tell.
 
-    Each is JSON: they may be thousands, and take a tenth of the memory that they take when decoded.
+    Of them the unknown ones, oldest first, each as JSON: they may be thousands, and take a tenth of the memory that
+    they take when decoded.
     """
 
-    events: list[bytes]
+    unknown: list[bytes]
+    read: int
     at: datetime | None
 
 
@@ -145,9 +148,16 @@ class Gateway(Protocol):
         """
         ...
 
-    def events(self, types: Sequence[str], *, since: datetime, until: datetime) -> EventList | None:
-        """The events of these types made from `since` to before `until`.
+    def events(
+        self,
+        types: Sequence[str],
+        *,
+        since: datetime,
+        until: datetime,
+        known: Callable[[Sequence[str]], AbstractSet[str]],
+    ) -> EventList | None:
+        """The events of these types made from `since` to before `until`, but for those `known` says are known.
 
-        None when they are too many to be read at once.
+        `known` is given ids, some hundred at a time.  None when they are too many to be read at once.
         """
         ...

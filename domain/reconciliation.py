@@ -7,15 +7,17 @@ events were made since Stripe's list was read last.  The answers go through the 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import ClassVar, Final
 from uuid import UUID
 
 import msgspec
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Engine, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from domain import jobs, stripe_events, stripe_inbox
+from domain.database import transaction
 from domain.jobs import Job, Queue
 from domain.payments import Gateway, Known
 from domain.settling import settle_payment, settle_reversal
@@ -91,13 +93,14 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Reading(msgspec.Struct, frozen=True, kw_only=True):
-    """The events of a window, oldest first; all that were made before `until`.
+    """How many events were read of a window, all that were made before `until`; and those unknown, oldest first.
 
     That is no later than Stripe's own clock was: ours may be ahead, and what happens until it is right again
     would never be read.
     """
 
-    events: list[bytes]
+    unknown: list[bytes]
+    read: int
     until: datetime
     has_more: bool
 
@@ -196,14 +199,23 @@ def next_window(connection: Connection, job: FetchMissedEvents, *, now: datetime
     return Window(since=since, until=now)
 
 
-def read_events(gateway: Gateway, window: Window) -> Reading:
-    """Read the window, or as much of its beginning as can be read at once."""
+def read_events(gateway: Gateway, engine: Engine, window: Window) -> Reading:
+    """Read the window, or as much of its beginning as can be read at once.
+
+    What webhooks brought, which is nearly all, is let go page by page.
+    """
+
+    def known(event_ids: Sequence[str]) -> set[str]:
+        with transaction(engine) as connection:
+            return stripe_inbox.known(connection, event_ids)
+
     until = window.until
     while True:
-        listed = gateway.events(stripe_events.HANDLED_EVENTS, since=window.since, until=until)
+        listed = gateway.events(stripe_events.HANDLED_EVENTS, since=window.since, until=until, known=known)
         if listed is not None:
             read_until = until if listed.at is None else min(until, listed.at)
-            return Reading(events=listed.events, until=read_until, has_more=until < window.until)
+            has_more = until < window.until
+            return Reading(unknown=listed.unknown, read=listed.read, until=read_until, has_more=has_more)
         length = (until - window.since) / 4
         if length < WINDOW_MIN:
             raise RuntimeError(f"too many events at Stripe in one second: {window.since.isoformat()}")
@@ -213,9 +225,10 @@ def read_events(gateway: Gateway, window: Window) -> Reading:
 def record_events(connection: Connection, reading: Reading, *, now: datetime) -> dict[str, int]:
     """Receive the events that webhooks did not bring, and go on from here the next time."""
     missed = 0
-    for encoded in reading.events:
+    for encoded in reading.unknown:
         event = msgspec.json.decode(encoded)
-        if not stripe_inbox.is_known(connection, str(event["id"])):
+        # A webhook may have brought it meanwhile, which is no repeat that a person asked for.
+        if not stripe_inbox.known(connection, [event["id"]]):
             arrived = stripe_inbox.arrival(event, source="asked", now=now)
             missed += stripe_inbox.receive(connection, arrived, now=now).is_new
     columns = stripe_events_read.c
@@ -234,4 +247,4 @@ def record_events(connection: Connection, reading: Reading, *, now: datetime) ->
             now=now,
             unique_key=f"fetch_missed_events:{reading.until.isoformat()}",
         )
-    return {"read": len(reading.events), "missed": missed}
+    return {"read": reading.read, "missed": missed}

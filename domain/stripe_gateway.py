@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, TypeVar
@@ -173,11 +174,19 @@ class StripeGateway:
         ours = [one for one in found if one is not None and one.purchase_id == purchase_id]
         return self._with_reversals(ours[0] if ours else None, now)
 
-    def events(self, types: Sequence[str], *, since: datetime, until: datetime) -> EventList | None:
+    def events(
+        self,
+        types: Sequence[str],
+        *,
+        since: datetime,
+        until: datetime,
+        known: Callable[[Sequence[str]], AbstractSet[str]],
+    ) -> EventList | None:
         """See domain.payments.Gateway."""
         created = {"gte": int(since.timestamp()), "lt": int(until.timestamp())}
         params: Any = {"types": list(types), "created": created, "limit": EVENTS_PER_PAGE}
-        found: list[bytes] = []
+        unknown: list[bytes] = []
+        read = 0
         at: datetime | None = None
         for _ in range(EVENT_PAGES_MAX):
             # Raw: as the SDK's objects a page takes some ten megabytes.
@@ -185,9 +194,11 @@ class StripeGateway:
             # As of the first page: what came into being since then would have been on it.
             at = at or _clock_of(answer.headers)
             page = answer.data["data"]
-            found += [msgspec.json.encode(event) for event in page]
+            read += len(page)
+            of_page = known([event["id"] for event in page])
+            unknown += [msgspec.json.encode(event) for event in page if event["id"] not in of_page]
             if not answer.data["has_more"]:
-                return EventList(events=found[::-1], at=at)
+                return EventList(unknown=unknown[::-1], read=read, at=at)
             params["starting_after"] = page[-1]["id"]
         return None
 

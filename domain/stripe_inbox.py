@@ -12,7 +12,7 @@ from uuid import UUID
 
 import msgspec
 from psycopg import AsyncConnection
-from sqlalchemy import Connection, delete, select, update
+from sqlalchemy import Connection, delete, func, select, update
 
 from domain import jobs, stripe_facts
 from domain.jobs import JobState
@@ -165,10 +165,10 @@ async def store_async(connection: AsyncConnection[Any], arrived: Sequence[Arriva
     return {row[0] for row in await cursor.fetchall()}
 
 
-def is_known(connection: Connection, event_id: str) -> bool:
-    """Whether the event has its row."""
-    query = select(stripe_events.c.id).where(stripe_events.c.id == event_id)
-    return connection.execute(query).one_or_none() is not None
+def known(connection: Connection, event_ids: Sequence[str]) -> set[str]:
+    """Those of the events that have their row."""
+    query = select(stripe_events.c.id).where(stripe_events.c.id == func.any(list(event_ids)))
+    return set(connection.execute(query).scalars())
 
 
 def prune(connection: Connection, *, now: datetime) -> int:

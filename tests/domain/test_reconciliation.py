@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Engine
 
@@ -12,7 +13,7 @@ from domain import reconciliation
 from domain.database import transaction
 from domain.jobs import add_job
 from domain.payments import EventList, PaymentProviderUnavailable
-from domain.reconciliation import FetchMissedEvents
+from domain.reconciliation import FetchMissedEvents, Window
 from tests.support.jobs import run_waiting
 from tests.support.ledger import entries, scalar
 from tests.support.payments import Shop
@@ -21,7 +22,9 @@ from workers.actors import payments as payment_actors
 
 def without_events(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """As if Stripe listed no events: purchases alone have to do."""
-    monkeypatch.setattr(shop.gateway, "events", lambda *_types, **_window: EventList(events=[], at=None))
+    monkeypatch.setattr(
+        shop.gateway, "events", lambda *_types, **_window: EventList(unknown=[], read=0, at=None)
+    )
 
 
 def without_questions(shop: Shop, engine: Engine) -> None:
@@ -173,7 +176,7 @@ def test_a_stripe_that_is_down_is_asked_again_later(shop: Shop) -> None:
     assert [shop.row(row.id).status, shop.balance(row.user_id)] == ["completed", 1_000]
 
 
-def test_an_event_lost_between_others_that_arrived_is_fetched(shop: Shop) -> None:
+def test_an_event_lost_between_others_that_arrived_is_fetched(shop: Shop, engine: Engine) -> None:
     rows = [shop.begun() for _ in range(3)]
     for row in rows:
         shop.stripe.pay(row.stripe_payment_intent_id)
@@ -181,9 +184,15 @@ def test_an_event_lost_between_others_that_arrived_is_fetched(shop: Shop) -> Non
     first, lost, last = shop.stripe.events("payment_intent.succeeded")
     shop.deliver(first, last)
     assert shop.row(rows[1].id).status == "pending"
+    window = Window(since=shop.now - timedelta(hours=1), until=shop.now)
+    reading = reconciliation.read_events(shop.gateway, engine, window)
+    succeeded = [
+        event for event in map(msgspec.json.decode, reading.unknown) if event["type"] == lost["type"]
+    ]
+    assert [event["id"] for event in succeeded] == [lost["id"]], "what webhooks brought is not kept"
+    assert reading.read >= 3
     shop.reconcile()
     assert shop.row(rows[1].id).status == "completed"
-    assert lost["id"]
 
 
 def test_more_events_than_can_be_read_at_once_are_read_piece_by_piece(
@@ -233,5 +242,5 @@ def test_without_a_key_of_stripes_there_is_nobody_to_ask(shop: Shop, engine: Eng
     shop.begun()
     shop.advance(hours=1)
     shop.in_transaction(lambda c, now: reconciliation.add_questions(c, now=now))
-    endings = run_waiting(engine, payment_actors.handlers_with(None), lambda: shop.now)
+    endings = run_waiting(engine, payment_actors.handlers_with(None, engine), lambda: shop.now)
     assert endings == ["done"]

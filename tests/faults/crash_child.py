@@ -85,7 +85,7 @@ def work(engine: Engine, gateway: StripeGateway, _order: Order, now: datetime) -
 def handlers_of(engine: Engine, gateway: StripeGateway) -> list[Handler]:
     """What workers do about money: events, questions to Stripe, refunds of credits."""
     parts = Parts(read_settings({"ENV": "development"}), engine)
-    return [*payment_actors.handlers_with(gateway), *credit_actors.handlers(parts)]
+    return [*payment_actors.handlers_with(gateway, parts.engine), *credit_actors.handlers(parts)]
 
 
 def buy(engine: Engine, gateway: StripeGateway, order: Order, now: datetime) -> None:

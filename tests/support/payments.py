@@ -49,7 +49,7 @@ class Shop:
 
     @property
     def handlers(self) -> list[Handler]:
-        return payment_actors.handlers_with(self.gateway)
+        return payment_actors.handlers_with(self.gateway, self.engine)
 
     def in_transaction(self, work: Any) -> Any:
         with transaction(self.engine) as connection:

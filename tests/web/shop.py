@@ -66,7 +66,9 @@ class Shop:
         self.work()
 
     def work(self) -> list[Any]:
-        handlers = payment_actors.handlers_with(StripeGateway("sk_test_x", api_base=self.stripe.url))
+        handlers = payment_actors.handlers_with(
+            StripeGateway("sk_test_x", api_base=self.stripe.url), self.engine
+        )
         return run_waiting(self.engine, handlers, lambda: datetime.now(UTC))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from domain import reconciliation, stripe_events
 from domain.jobs import Handler, Job, Once, Outside
@@ -17,10 +17,10 @@ from workers.parts import Parts
 
 def handlers(parts: Parts) -> list[Handler]:
     """The kinds of this module, with the door to Stripe that the settings describe."""
-    return handlers_with(gateway_of(parts.settings))
+    return handlers_with(gateway_of(parts.settings), parts.engine)
 
 
-def handlers_with(gateway: Gateway | None) -> list[Handler]:
+def handlers_with(gateway: Gateway | None, engine: Engine) -> list[Handler]:
     """The same with a given door.  Events need none; without it there is nobody to ask."""
     handle = Once(
         HandleStripeEvent,
@@ -50,7 +50,7 @@ def handlers_with(gateway: Gateway | None) -> list[Handler]:
         Outside(
             FetchMissedEvents,
             read=lambda connection, job, now: reconciliation.next_window(connection, job, now=now),
-            call=lambda window, _key: reconciliation.read_events(gateway, window),
+            call=lambda window, _key: reconciliation.read_events(gateway, engine, window),
             record=lambda connection, _job, reading, now: reconciliation.record_events(
                 connection, reading, now=now
             ),
