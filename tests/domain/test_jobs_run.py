@@ -89,7 +89,7 @@ def test_a_session_ended_between_the_effect_and_the_commit_leaves_neither_effect
         if next(cut):
             pid = connection.execute(text("SELECT pg_backend_pid()")).scalar_one()
             with transaction(engine) as other:
-                other.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": pid})
+                other.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": pid})
         return made
 
     assert run(engine, Once(Write, write_and_be_cut_off), job_id) == Ending.WAITING

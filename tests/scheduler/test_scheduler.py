@@ -82,7 +82,7 @@ def test_when_the_leaders_session_is_cut_it_notices_and_another_leads(
     one, other = scheduler(), scheduler()
     one.tick()
     with transaction(engine) as connection:
-        connection.execute(text("SELECT pg_terminate_backend(:pid)"), {"pid": leaders_session(engine)})
+        connection.execute(text("SELECT pg_terminate_backend(:pid, 5000)"), {"pid": leaders_session(engine)})
     assert other.tick()
     assert not one.tick()
     assert not one.tick()
