@@ -36,7 +36,7 @@ POLL_MS: Final = 100
 """How often an idle worker asks Redis: a nudge waits half of it, on average."""
 
 CONNECTIONS_BESIDE_THREADS: Final = 3 + CONNECTIONS
-"""For the relay, the ledger check, one more, and the deliverer's."""
+"""For the relay, the ledger check, the reading of Stripe's list, and the deliverer's."""
 
 CHECK_EVERY_SECONDS: Final = 0.5
 
