@@ -10,7 +10,7 @@ from __future__ import annotations
 import select
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from decimal import Decimal
 from typing import Any, Final
 
@@ -235,6 +235,17 @@ def check_is_direct(settings: Settings) -> None:
             raise SettingsError([str(error.orig)]) from error
     finally:
         engine.dispose()
+
+
+def open_all(engine: Engine) -> None:
+    """Open as many connections as the engine keeps, so that nobody waits for one later.
+
+    Raises SQLAlchemy's OperationalError when the database does not answer; then each is opened when it is needed.
+    """
+    size = engine.pool.size() if isinstance(engine.pool, QueuePool) else 0
+    with ExitStack() as all_at_once:
+        for _ in range(size):
+            all_at_once.enter_context(engine.connect())
 
 
 def connections_in_use(engine: Engine) -> int:

@@ -14,10 +14,10 @@ from dramatiq import Worker
 from dramatiq.middleware import TimeLimit
 from redis import RedisError
 from sqlalchemy import Engine
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from domain import heartbeats
-from domain.database import make_engine, transaction
+from domain.database import make_engine, open_all, transaction
 from domain.jobs import Handler, Queue, run_job
 from domain.jobs.failing import describe
 from domain.nudge import Nudge
@@ -91,6 +91,10 @@ class _Process:
         self._deliverer = Deliverer(self._engine, WebhookDoor(AddressRules.of(settings)), utc_now)
 
     def start(self) -> None:
+        try:
+            open_all(self._engine)
+        except OperationalError as error:
+            log.warning("worker_starts_without_database", error=describe(error))
         self._broker.emit_after("process_boot")  # starts the thread that watches time limits
         self._worker.start()
         self._relay.start()

@@ -26,6 +26,7 @@ from tests.support.jobs import (
     states,
 )
 from tests.workers.conftest import StartWorkers
+from workers.process import CONNECTIONS_BESIDE_THREADS
 
 
 def now() -> datetime:
@@ -209,10 +210,10 @@ def cut_off(engine: Engine) -> bool:
     return False
 
 
-def test_every_worker_process_shows_its_heartbeat(
+def test_every_worker_process_shows_its_heartbeat_and_has_its_connections_from_the_start(
     start_workers: StartWorkers, engine: Engine, database_url: str, redis_url: str
 ) -> None:
-    crew = start_workers(database_url, redis_url, processes=2)
+    crew = start_workers(database_url, redis_url, processes=2, threads=3)
 
     def hearts() -> set[str]:
         with transaction(engine) as connection:
@@ -220,6 +221,12 @@ def test_every_worker_process_shows_its_heartbeat(
 
     eventually(lambda: len(hearts()) == 2, "two hearts", 5)
     assert {int(name.rpartition(":")[2]) for name in hearts()} == set(crew.children())
+    named = text(
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE application_name = 'mana-credits-worker' AND datname = current_database()"
+    )
+    with transaction(engine) as connection:
+        assert connection.execute(named).scalar_one() == 2 * (3 + CONNECTIONS_BESIDE_THREADS)
 
 
 def test_children_do_not_outlive_a_killed_master(
