@@ -53,15 +53,22 @@ def session(engine: Engine) -> int:
         return pid
 
 
-def test_all_that_an_engine_keeps_is_opened_at_once_or_the_database_is_said_to_be_away(database_url: str) -> None:
-    engine, other = make_engine(database_url, pool_size=3, application_name="opened"), make_engine(database_url)
+def test_all_that_an_engine_keeps_is_opened_at_once_or_the_database_is_said_to_be_away(
+    database_url: str,
+) -> None:
+    engine, other = (
+        make_engine(database_url, pool_size=3, application_name="opened"),
+        make_engine(database_url),
+    )
     opened = text("SELECT count(*) FROM pg_stat_activity WHERE application_name = 'opened'")
     with other.connect() as connection:
         assert connection.execute(opened).scalar_one() == 0
         open_all(engine)
         connection.rollback()  # what a transaction has seen of the activity, it keeps
         assert connection.execute(opened).scalar_one() == 3
-    away = make_engine(make_url(database_url).set(host="localhost", port=1).render_as_string(hide_password=False))
+    away = make_engine(
+        make_url(database_url).set(host="localhost", port=1).render_as_string(hide_password=False)
+    )
     with pytest.raises(OperationalError):
         open_all(away)
     for each in (engine, other, away):
